@@ -1,0 +1,76 @@
+//! The native edge: the command line, files and the terminal.
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+mod data;
+mod device;
+mod download;
+mod evaluate;
+mod files;
+mod images;
+mod log;
+mod metrics;
+mod progress;
+mod score;
+mod scoring;
+mod split;
+mod store;
+mod train;
+
+/// Out-of-distribution detection with an ensemble of self-supervised leave-out classifiers.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Train an ensemble, or go on with one.
+    Train(Box<train::TrainArgs>),
+    /// Measure an ensemble on an in-distribution set and out-of-distribution sets.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Score images, folders and archives.
+    Score(score::ScoreArgs),
+    /// Print which classes each fold leaves out.
+    Split(split::SplitArgs),
+    /// Compute the five metrics of two files of scores.
+    Metrics(metrics::MetricsArgs),
+    /// Fetch and verify public data sets.
+    Data(FetchArgs),
+}
+
+/// What `eloc data` takes.
+#[derive(Args, Debug)]
+struct FetchArgs {
+    /// cifar10, cifar100, Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN.
+    #[arg(required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    data: data::DataArgs,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(&self) -> Result<()> {
+        match &self.command {
+            Command::Train(args) => train::run(args),
+            Command::Evaluate(args) => evaluate::run(args),
+            Command::Score(args) => score::run(args),
+            Command::Split(args) => split::run(args),
+            Command::Metrics(args) => metrics::run(args),
+            Command::Data(args) => args.names.iter().try_for_each(|name| {
+                let path = download::fetch(name, &args.data.dir(), args.data.mirror.as_deref())?;
+                println!("{name}: {}", path.display());
+                Ok(())
+            }),
+        }
+    }
+}
+
+/// The command line, with the tool's name in place of its path.
+fn command_line() -> String {
+    std::iter::once("eloc".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+}

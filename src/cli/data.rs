@@ -1,0 +1,131 @@
+//! Which images a command works on: data sets by name, by folder, or made on the spot.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use eloc::{
+    dataset::{Cifar, Dataset, ImageSet},
+    synthetic,
+};
+
+use super::{download, files};
+
+/// Name of the built-in data set.
+pub const SHAPES: &str = "shapes";
+/// Images of each class of the built-in set.
+const SHAPES_TRAIN: usize = 1000;
+const SHAPES_TEST: usize = 200;
+/// Seeds of the built-in sets. They are fixed, since the sets stand for data.
+const SHAPES_TRAIN_SEED: u64 = 1;
+const SHAPES_TEST_SEED: u64 = 2;
+/// Share of a labelled folder without train/ and test/ that becomes the test set, and the seed of that choice.
+const TEST_SHARE: f64 = 0.2;
+const TEST_SEED: u64 = 0;
+/// Seed of the noise sets.
+const NOISE_SEED: u64 = 0;
+
+/// Where data sets are.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Folder of the data sets [env: ELOC_DATA; default: eloc/data in the user's cache folder].
+    #[arg(long = "data", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Base address that replaces the data sets' own folders when they are downloaded.
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+}
+
+impl DataArgs {
+    /// The data folder.
+    pub fn dir(&self) -> PathBuf {
+        files::data_dir(self.dir.as_deref())
+    }
+}
+
+/// A labelled data set.
+pub struct TrainingData {
+    /// Its name in tables.
+    pub name: String,
+    pub train: Dataset,
+    pub test: Dataset,
+}
+
+/// The data set called `name`: auto, cifar10, cifar100, shapes, or a folder of class/name.png.
+pub fn training(name: &str, args: &DataArgs) -> Result<TrainingData> {
+    let cifar = |which| cifar_or_download(which, args);
+    match name {
+        "cifar10" => cifar(Cifar::Ten),
+        "cifar100" => cifar(Cifar::Hundred),
+        SHAPES => Ok(shapes()),
+        "auto" => match cifar(Cifar::Ten) {
+            Ok(data) => Ok(data),
+            Err(error) => {
+                println!("CIFAR-10 is not there and could not be fetched: {error:#}");
+                println!(
+                    "put cifar-10-binary.tar.gz into {} to train on it; going on with the built-in set {SHAPES}",
+                    args.dir().display()
+                );
+                Ok(shapes())
+            }
+        },
+        folder => {
+            let path = Path::new(folder);
+            if !path.is_dir() {
+                bail!("--dataset: expected auto, cifar10, cifar100, {SHAPES} or a folder, found {folder}");
+            }
+            let (train, test) = files::image_folder(path, TEST_SEED, TEST_SHARE)?;
+            let name = path.canonicalize()?.file_name().map_or("images".into(), |name| name.to_string_lossy().into());
+            Ok(TrainingData { name, train, test })
+        }
+    }
+}
+
+/// The out-of-distribution set called `name`: a file, a folder, an archive, a set in the data folder, or noise.
+pub fn image_set(name: &str, args: &DataArgs) -> Result<ImageSet> {
+    reported(files::image_set(name, &args.dir(), NOISE_SEED)?)
+}
+
+/// The images in a file, a folder or an archive.
+pub fn images_at(path: &Path) -> Result<ImageSet> {
+    if !path.exists() {
+        bail!("{}: expected an image, a folder or an archive, found nothing", path.display());
+    }
+    reported(files::image_set(&path.to_string_lossy(), Path::new(""), NOISE_SEED)?)
+}
+
+/// Says on the error stream which files were skipped.
+fn reported(set: ImageSet) -> Result<ImageSet> {
+    if let Some((source, reason)) = set.skipped.first() {
+        eprintln!("{}: {} files were skipped, the first {source}: {reason}", set.name, set.skipped.len());
+    }
+    Ok(set)
+}
+
+/// The built-in data set.
+fn shapes() -> TrainingData {
+    TrainingData {
+        name: SHAPES.to_owned(),
+        train: synthetic::shapes(SHAPES_TRAIN, SHAPES_TRAIN_SEED),
+        test: synthetic::shapes(SHAPES_TEST, SHAPES_TEST_SEED),
+    }
+}
+
+fn cifar_or_download(which: Cifar, args: &DataArgs) -> Result<TrainingData> {
+    let name = match which {
+        Cifar::Ten => "cifar10",
+        Cifar::Hundred => "cifar100",
+    };
+    let dir = args.dir();
+    let (train, test) = match files::cifar(&dir, which)? {
+        Some(sets) => sets,
+        None => {
+            let archive = download::fetch(name, &dir, args.mirror.as_deref())?;
+            match files::cifar(&dir, which)? {
+                Some(sets) => sets,
+                None => bail!("{}: expected the data set {name} in it, found none", archive.display()),
+            }
+        }
+    };
+    Ok(TrainingData { name: name.to_owned(), train, test })
+}

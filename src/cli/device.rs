@@ -1,0 +1,131 @@
+//! The choice of the device, made once and said aloud.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use clap::ValueEnum;
+
+/// What `--device` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// A hardware GPU where there is one, else the CPU.
+    Auto,
+    /// Burn's CPU backend.
+    Cpu,
+    /// A hardware GPU through wgpu: Vulkan, Metal or DX12.
+    Gpu,
+    /// A software Vulkan adapter through wgpu, for tests of the GPU path.
+    SoftwareGpu,
+    /// PyTorch's CPU kernels; needs the `libtorch` feature.
+    Libtorch,
+    /// An NVIDIA GPU through CUDA; needs the `cuda` feature.
+    Cuda,
+}
+
+/// A device and its name for people.
+pub struct ChosenDevice {
+    /// The device.
+    pub device: Device,
+    /// What it is.
+    pub name: String,
+}
+
+impl fmt::Display for ChosenDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// When a device was asked for by name and is not there or was not built in.
+    pub fn open(self) -> Result<ChosenDevice> {
+        match self {
+            DeviceChoice::Auto => Ok(gpu::hardware().unwrap_or_else(cpu)),
+            DeviceChoice::Cpu => Ok(cpu()),
+            DeviceChoice::Gpu => match gpu::hardware() {
+                Some(device) => Ok(device),
+                None => bail!("device gpu: expected a hardware GPU with Vulkan, Metal or DX12, found none"),
+            },
+            DeviceChoice::SoftwareGpu => match gpu::software() {
+                Some(device) => Ok(device),
+                None => bail!("device software-gpu: expected a software Vulkan adapter, found none"),
+            },
+            DeviceChoice::Libtorch => libtorch(),
+            DeviceChoice::Cuda => cuda(),
+        }
+    }
+}
+
+fn cpu() -> ChosenDevice {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    ChosenDevice { device: Device::flex(), name: format!("CPU ({threads} threads)") }
+}
+
+#[cfg(feature = "libtorch")]
+fn libtorch() -> Result<ChosenDevice> {
+    #[expect(deprecated, reason = "twice as fast as Burn's own CPU backend")]
+    let device = Device::libtorch();
+    Ok(ChosenDevice { device, name: "CPU (libtorch)".to_owned() })
+}
+
+#[cfg(not(feature = "libtorch"))]
+fn libtorch() -> Result<ChosenDevice> {
+    bail!("device libtorch: expected a build with `--features libtorch`, found one without")
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<ChosenDevice> {
+    Ok(ChosenDevice { device: Device::cuda(0), name: "CUDA GPU 0".to_owned() })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<ChosenDevice> {
+    bail!("device cuda: expected a build with `--features cuda`, found one without")
+}
+
+#[cfg(feature = "wgpu")]
+mod gpu {
+    use burn::tensor::{Device, DeviceKind, wgpu::wgpu};
+
+    use super::ChosenDevice;
+
+    /// The first adapter that is hardware: a discrete one before an integrated one.
+    pub fn hardware() -> Option<ChosenDevice> {
+        find(&[
+            (wgpu::DeviceType::DiscreteGpu, DeviceKind::DiscreteGpu(0)),
+            (wgpu::DeviceType::IntegratedGpu, DeviceKind::IntegratedGpu(0)),
+            (wgpu::DeviceType::VirtualGpu, DeviceKind::VirtualGpu(0)),
+        ])
+    }
+
+    pub fn software() -> Option<ChosenDevice> {
+        find(&[(wgpu::DeviceType::Cpu, DeviceKind::Cpu)])
+    }
+
+    fn find(kinds: &[(wgpu::DeviceType, DeviceKind)]) -> Option<ChosenDevice> {
+        let instance = wgpu::Instance::default();
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+        let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+        kinds.iter().find_map(|(device_type, kind)| {
+            let info = infos.iter().find(|info| info.device_type == *device_type)?;
+            Some(ChosenDevice { device: Device::wgpu(kind.clone()), name: format!("{} ({})", info.name, info.backend) })
+        })
+    }
+}
+
+#[cfg(not(feature = "wgpu"))]
+mod gpu {
+    use super::ChosenDevice;
+
+    pub fn hardware() -> Option<ChosenDevice> {
+        None
+    }
+
+    pub fn software() -> Option<ChosenDevice> {
+        None
+    }
+}

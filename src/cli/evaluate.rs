@@ -1,0 +1,154 @@
+//! `eloc evaluate`: the metric table of an ensemble on an in-distribution set and any out-of-distribution sets.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use eloc::{
+    dataset::Dataset,
+    metrics::Definition,
+    report::{IdSet, OodSet, Provenance, Report},
+};
+
+use super::{
+    data::{self, DataArgs},
+    device::DeviceChoice,
+    files,
+    scoring::{self, Cache},
+    store,
+    train::OdinArgs,
+};
+
+/// What `eloc evaluate` takes.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Folder of the weights.
+    #[arg(long)]
+    pub weights: PathBuf,
+    /// In-distribution test set: cifar10, cifar100, shapes or a folder of class/name.png [default: the set that the
+    /// weights were trained on].
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, uniform, gaussian,
+    /// patterns), folders or archives.
+    #[arg(long, num_args = 1.., required = true)]
+    pub ood: Vec<String>,
+    /// Score only the first N images of each set.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Definition of the metrics.
+    #[arg(long, value_enum, default_value = "standard")]
+    pub definition: DefinitionChoice,
+    #[command(flatten)]
+    pub odin: OdinArgs,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Write the report as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Print the table as Markdown.
+    #[arg(long)]
+    pub markdown: bool,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Whose definitions of the metrics.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DefinitionChoice {
+    /// scikit-learn's.
+    Standard,
+    /// The published code's.
+    Reference,
+}
+
+impl DefinitionChoice {
+    /// The library's value.
+    pub fn definition(self) -> Definition {
+        match self {
+            DefinitionChoice::Standard => Definition::Standard,
+            DefinitionChoice::Reference => Definition::Reference,
+        }
+    }
+}
+
+impl EvaluateArgs {
+    /// The table of `weights` on the terminal, with the defaults of every other flag.
+    pub fn new(weights: &Path, id: &str, ood: &[String], data: &DataArgs, device: DeviceChoice) -> Self {
+        EvaluateArgs {
+            weights: weights.to_owned(),
+            id: Some(id.to_owned()),
+            ood: ood.to_vec(),
+            limit: None,
+            definition: DefinitionChoice::Standard,
+            odin: OdinArgs::default(),
+            data: data.clone(),
+            json: None,
+            markdown: false,
+            device,
+        }
+    }
+}
+
+/// Prints the table and writes the report.
+pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let device = args.device.open()?;
+    let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
+    manifest.odin = args.odin.over(manifest.odin)?;
+    let id_name = args.id.as_ref().unwrap_or(&manifest.dataset);
+    let test = first(data::training(id_name, &args.data)?.test, args.limit);
+    anyhow::ensure!(
+        test.classes == manifest.classes,
+        "--id {id_name}: expected the {} classes of the weights ({}, ...), found {} ({}, ...)",
+        manifest.classes.len(),
+        manifest.classes[0],
+        test.classes.len(),
+        test.classes[0],
+    );
+
+    let definition = args.definition.definition();
+    let cache = Cache::new(&files::data_dir(args.data.dir.as_deref()).join("logits"));
+    let start = Instant::now();
+    let outputs =
+        |what: &str, images: &[u8]| scoring::outputs(&manifest, &members, what, images, Some(&cache), &device.device);
+    let id_outputs = outputs(id_name, &test.images)?;
+    let id = scoring::view(&manifest, &members, &id_outputs);
+    let mut sets = Vec::new();
+    let mut images = test.len();
+    for name in &args.ood {
+        let mut set = data::image_set(name, &args.data)?;
+        set.images.truncate(args.limit.map_or(usize::MAX, |limit| limit * eloc::image::PIXELS));
+        let ood_outputs = outputs(&set.name, &set.images)?;
+        let ood = scoring::view(&manifest, &members, &ood_outputs);
+        images += ood.len();
+        sets.push(OodSet::new(&set.name, &id, &ood, definition).with_context(|| name.clone())?);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let report = Report {
+        provenance: Provenance::new(super::command_line(), device.name, seconds),
+        trained_on: manifest.dataset.clone(),
+        network: manifest.network.clone(),
+        folds: members.len(),
+        odin: manifest.odin,
+        definition,
+        id: IdSet::new(id_name, &test.labels, &id),
+        ood: sets,
+    };
+    print!("{}", if args.markdown { report.markdown() } else { report.text() });
+    eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
+    if let Some(path) = &args.json {
+        store::write(path, &serde_json::to_vec_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+fn first(set: Dataset, limit: Option<usize>) -> Dataset {
+    match limit {
+        Some(limit) if limit < set.len() => set.subset(&(0..limit).collect::<Vec<_>>()),
+        _ => set,
+    }
+}

@@ -1,0 +1,113 @@
+//! Progress bars with time left, and the time that a training will take.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use eloc::{
+    dataset::Dataset,
+    fold::Fold,
+    model::Network,
+    recipe::Recipe,
+    train::{Checkpoint, steps_per_epoch, time_step},
+};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+/// A bar over the steps of all folds still to train. Off a terminal only the lines of the epochs are printed.
+pub struct Progress {
+    bar: ProgressBar,
+    /// Steps of one epoch of each fold, by fold number.
+    steps: Vec<(usize, usize)>,
+    epochs: usize,
+    /// The fold that is being trained and the steps of the folds before it.
+    fold: Cell<(usize, usize)>,
+}
+
+impl Progress {
+    /// A bar for the training of `folds`.
+    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset) -> Self {
+        let kept = |fold: &Fold| train.labels.iter().filter(|&&label| fold.logit(usize::from(label)).is_some()).count();
+        let steps: Vec<(usize, usize)> =
+            folds.iter().map(|fold| (fold.number, steps_per_epoch(kept(fold), recipe.batch))).collect();
+        let total = steps.iter().map(|(_, steps)| steps * recipe.epochs).sum::<usize>() as u64;
+        let bar = bar(total, "{bar:30} {pos}/{len} steps, {eta} left; {msg}");
+        Progress { bar, steps, epochs: recipe.epochs, fold: Cell::default() }
+    }
+
+    /// Steps of the whole training.
+    pub fn steps(&self) -> usize {
+        self.steps.iter().map(|(_, steps)| steps * self.epochs).sum()
+    }
+
+    /// Goes to the first step of a fold after its finished `epochs`.
+    pub fn start_fold(&self, fold: usize, epochs: usize) {
+        let before = self.steps.iter().take_while(|(number, _)| *number != fold);
+        let before: usize = before.map(|(_, steps)| steps * self.epochs).sum();
+        let in_epoch = self.steps.iter().find(|(number, _)| *number == fold).map_or(0, |(_, steps)| *steps);
+        self.fold.set((fold, before));
+        self.bar.set_position((before + epochs * in_epoch) as u64);
+        self.bar.reset_eta();
+    }
+
+    /// Step `step` of the fold that was started last.
+    pub fn step(&self, step: usize, loss: f64, accuracy: f64) {
+        let (fold, before) = self.fold.get();
+        self.bar.set_position((before + step) as u64);
+        self.bar.set_message(format!("fold {fold} loss {loss:.3} accuracy {:.1}%", 100.0 * accuracy));
+    }
+
+    /// Prints the line of a finished epoch.
+    pub fn epoch(&self, checkpoint: &Checkpoint) {
+        let Some(epoch) = checkpoint.history.last() else { return };
+        self.say(&format!(
+            "fold {} epoch {}/{}: loss {:.3}, accuracy {:.1}%, held-out accuracy {:.1}%, AUROC {:.2}%, {}{}",
+            self.fold.get().0,
+            epoch.epoch,
+            self.epochs,
+            epoch.loss,
+            100.0 * epoch.accuracy,
+            100.0 * epoch.validation_accuracy,
+            100.0 * epoch.validation_auroc,
+            duration(Duration::from_secs_f64(epoch.seconds)),
+            if checkpoint.selected == epoch.epoch { ", selected" } else { "" },
+        ));
+    }
+
+    /// Prints a line above the bar.
+    pub fn say(&self, line: &str) {
+        self.bar.suspend(|| println!("{line}"));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A bar over the images of one scoring pass.
+pub fn images(total: usize, what: String) -> ProgressBar {
+    let bar = bar(total as u64, "{bar:30} {pos}/{len} images, {per_sec}, {eta} left; {msg}");
+    bar.set_message(what);
+    bar
+}
+
+/// A bar of any kind; it is drawn on the error stream, and only on a terminal.
+pub fn bar(total: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the templates are constants");
+    ProgressBar::new(total).with_style(style)
+}
+
+/// About how long one training step takes.
+pub fn step_time(network: &Network, recipe: &Recipe, classes: usize, device: &burn::tensor::Device) -> Duration {
+    // The first step also compiles and tunes.
+    time_step(network, recipe, classes, device);
+    let start = Instant::now();
+    time_step(network, recipe, classes, device);
+    start.elapsed()
+}
+
+/// For people: `3 minutes`.
+pub fn duration(duration: Duration) -> String {
+    HumanDuration(duration).to_string()
+}

@@ -1,0 +1,89 @@
+//! `eloc score`: a line for each image, with its score, verdict and class.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use eloc::ensemble::{Score, argmax};
+use serde::Serialize;
+
+use super::{data, device::DeviceChoice, scoring, store, train::OdinArgs};
+
+/// What `eloc score` takes.
+#[derive(Args, Debug)]
+pub struct ScoreArgs {
+    /// Folder of the weights.
+    #[arg(long)]
+    weights: PathBuf,
+    /// Images, folders of images, or .zip, .tar and .tar.gz archives of images.
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// Print a JSON object for each image.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    odin: OdinArgs,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "auto")]
+    device: DeviceChoice,
+}
+
+/// One image's line.
+#[derive(Serialize)]
+struct Line<'a> {
+    image: &'a str,
+    /// Higher is more in-distribution.
+    score: f64,
+    /// Whether the score reaches the weights' threshold.
+    in_distribution: Option<bool>,
+    class: &'a str,
+    /// Probability of the class, the mean over folds.
+    probability: f64,
+    /// The folds' own scores, by fold number.
+    fold_scores: Vec<f64>,
+}
+
+/// Scores and prints.
+pub fn run(args: &ScoreArgs) -> Result<()> {
+    let device = args.device.open()?;
+    let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
+    manifest.odin = args.odin.over(manifest.odin)?;
+    if !args.json {
+        println!("score\tverdict\tclass\tprobability\timage");
+    }
+    for path in &args.images {
+        let set = data::images_at(path)?;
+        let outputs = scoring::outputs(&manifest, &members, &set.name, &set.images, None, &device.device)?;
+        let view = scoring::view(&manifest, &members, &outputs);
+        let fold_scores = view.fold_scores();
+        for (index, (image, score)) in set.sources.iter().zip(view.scores(Score::Eloc)).enumerate() {
+            let probabilities = view.class_probabilities(index);
+            let class = argmax(&probabilities);
+            print(
+                args.json,
+                &Line {
+                    image,
+                    score,
+                    in_distribution: manifest.threshold.map(|threshold| score >= threshold),
+                    class: &manifest.classes[class],
+                    probability: probabilities[class],
+                    fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
+                },
+            );
+        }
+    }
+    Ok(())
+}
+
+fn print(json: bool, line: &Line) {
+    if json {
+        println!("{}", serde_json::to_string(line).expect("a line is JSON"));
+        return;
+    }
+    let verdict = match line.in_distribution {
+        Some(true) => "known",
+        Some(false) => "unknown",
+        None => "-",
+    };
+    println!("{:.6}\t{verdict}\t{}\t{:.3}\t{}", line.score, line.class, line.probability, line.image);
+}

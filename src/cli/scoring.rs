@@ -1,0 +1,101 @@
+//! Runs an ensemble over image sets, with progress, and keeps each fold's logits so that a run can be gone on with.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use eloc::{
+    ensemble::{FoldOutputs, Member, Outputs},
+    image::PIXELS,
+    odin::Odin,
+    weights::{FoldEntry, Manifest, sha256},
+};
+
+use super::{progress, store};
+
+/// Images of one pass through a network.
+const BATCH: usize = 100;
+
+/// Where the logits of finished folds are kept.
+pub struct Cache {
+    folder: PathBuf,
+}
+
+impl Cache {
+    /// A cache in `folder`, which need not exist.
+    pub fn new(folder: &Path) -> Self {
+        Cache { folder: folder.to_owned() }
+    }
+
+    /// One file for each fold's weights, images and perturbation.
+    fn path(&self, entry: &FoldEntry, images: &[u8], odin: &Odin) -> PathBuf {
+        let key = format!("{} {} {odin:?}", entry.sha256, sha256(images));
+        self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
+    }
+
+    /// The outputs in `path`, where they are complete.
+    fn read(path: &Path, values: usize) -> Option<FoldOutputs> {
+        let bytes = fs::read(path).ok()?;
+        let floats: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let (logits, perturbed) = floats.split_at_checked(values)?;
+        (bytes.len() == 8 * values).then(|| FoldOutputs { logits: logits.to_vec(), perturbed: perturbed.to_vec() })
+    }
+
+    fn write(path: &Path, outputs: &FoldOutputs) -> Result<()> {
+        let values = outputs.logits.iter().chain(&outputs.perturbed);
+        let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+        store::write(path, &bytes)
+    }
+}
+
+/// Each member's logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation of the manifest.
+pub fn outputs(
+    manifest: &Manifest,
+    members: &[Member],
+    what: &str,
+    images: &[u8],
+    cache: Option<&Cache>,
+    device: &Device,
+) -> Result<Vec<FoldOutputs>> {
+    let count = images.len() / PIXELS;
+    let bar = progress::images(count * members.len(), what.to_owned());
+    let mut all = Vec::new();
+    for (member, entry) in members.iter().zip(&manifest.folds) {
+        let path = cache.map(|cache| cache.path(entry, images, &manifest.odin));
+        let cached = path.as_deref().and_then(|path| Cache::read(path, count * member.fold.kept.len()));
+        let outputs = match cached {
+            Some(outputs) => {
+                bar.inc(count as u64);
+                bar.reset_eta();
+                outputs
+            }
+            None => {
+                let mut outputs = FoldOutputs::default();
+                for batch in images.chunks(BATCH * PIXELS) {
+                    let part = member.outputs(batch, &manifest.odin, &manifest.normalisation, device);
+                    outputs.extend(&part.with_context(|| format!("{what}, fold {}", member.fold.number))?);
+                    bar.inc((batch.len() / PIXELS) as u64);
+                }
+                if let Some(path) = &path {
+                    Cache::write(path, &outputs)?;
+                }
+                outputs
+            }
+        };
+        all.push(outputs);
+    }
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+/// The outputs with what is needed to turn them into scores.
+pub fn view<'a>(manifest: &Manifest, members: &'a [Member], outputs: &'a [FoldOutputs]) -> Outputs<'a> {
+    Outputs {
+        classes: manifest.classes.len(),
+        temperature: manifest.odin.temperature,
+        folds: members.iter().map(|member| &member.fold).zip(outputs).collect(),
+    }
+}

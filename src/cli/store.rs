@@ -1,0 +1,172 @@
+//! Files of a training run and of a weights folder: written beside and renamed, so that nothing is ever half there.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use eloc::{
+    ensemble::Member,
+    train::{Checkpoint, EpochRecord},
+    weights::{FoldEntry, MANIFEST, Manifest},
+};
+use serde::{Deserialize, Serialize};
+
+/// Writes `bytes` to a file beside `path` and renames it to `path`; makes the folder where it is missing.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+        beside.write_all(bytes)?;
+        beside.as_file().sync_all()?;
+        // The default of temporary files is to hide them from other users.
+        #[cfg(unix)]
+        fs::set_permissions(beside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        beside.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("{}: could not be written", path.display()))
+}
+
+/// Reads the manifest of a weights folder; `None` where there is none.
+pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
+    let path = folder.join(MANIFEST);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some(Manifest::from_bytes(&bytes).with_context(|| path.display().to_string())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Reads all folds of a weights folder.
+pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Member>)> {
+    let Some(manifest) = read_manifest(folder)? else {
+        bail!("{}: expected a weights folder, found no {MANIFEST} in it", folder.display());
+    };
+    if manifest.folds.len() != manifest.fold_count {
+        bail!(
+            "{}: expected {} trained folds, found {}; `eloc train --out {}` trains the others",
+            folder.display(),
+            manifest.fold_count,
+            manifest.folds.len(),
+            folder.display()
+        );
+    }
+    let members = manifest.folds.iter().map(|entry| read_member(folder, &manifest, entry, device));
+    let members = members.collect::<Result<_>>()?;
+    Ok((manifest, members))
+}
+
+fn read_member(folder: &Path, manifest: &Manifest, entry: &FoldEntry, device: &Device) -> Result<Member> {
+    let path = folder.join(&entry.file);
+    let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+    let classifier = entry.read(&bytes, &manifest.network, device).with_context(|| folder.display().to_string())?;
+    Ok(Member { fold: entry.fold.clone(), classifier })
+}
+
+/// Changes the manifest of `folder` under a lock, so that processes that train different folds do not undo each
+/// other's work. `start` is the manifest of a folder that has none yet.
+pub fn update_manifest(folder: &Path, start: &Manifest, change: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
+    fs::create_dir_all(folder).with_context(|| format!("{}: could not be made", folder.display()))?;
+    let lock_path = folder.join(".lock");
+    let lock = File::create(&lock_path).with_context(|| format!("{}: could not be written", lock_path.display()))?;
+    lock.lock().with_context(|| format!("{}: could not be locked", lock_path.display()))?;
+    let mut manifest = read_manifest(folder)?.unwrap_or_else(|| start.clone());
+    change(&mut manifest);
+    write(&folder.join(MANIFEST), &manifest.to_bytes())?;
+    Ok(manifest)
+}
+
+/// The checkpoints of one fold: a folder an epoch, made complete and then renamed.
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// What a checkpoint's JSON file holds.
+#[derive(Serialize, Deserialize)]
+struct State {
+    history: Vec<EpochRecord>,
+    selected: usize,
+}
+
+impl Checkpoints {
+    /// The checkpoints of fold `fold` of the run in `run`.
+    pub fn new(run: &Path, fold: usize) -> Self {
+        Checkpoints { folder: run.join(format!("checkpoints/fold-{fold}")) }
+    }
+
+    /// The newest one, where there is any.
+    pub fn load(&self) -> Result<Option<Checkpoint>> {
+        let Some(folder) = self.epochs()?.pop() else { return Ok(None) };
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read(&path).with_context(|| path.display().to_string())
+        };
+        let state: State = serde_json::from_slice(&read("state.json")?)
+            .with_context(|| format!("{}: expected the state of a training run", folder.display()))?;
+        Ok(Some(Checkpoint {
+            history: state.history,
+            selected: state.selected,
+            model: read("model.bpk")?,
+            optimizer: read("optimizer.bpk")?,
+            best: read("best.bpk")?,
+        }))
+    }
+
+    /// Adds one and removes the ones before it.
+    pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let before = self.epochs()?;
+        let write = || -> Result<()> {
+            fs::create_dir_all(&self.folder)?;
+            let beside = tempfile::TempDir::new_in(&self.folder)?;
+            let state = State { history: checkpoint.history.clone(), selected: checkpoint.selected };
+            let files = [
+                ("state.json", serde_json::to_vec_pretty(&state)?.as_slice()),
+                ("model.bpk", &checkpoint.model),
+                ("optimizer.bpk", &checkpoint.optimizer),
+                ("best.bpk", &checkpoint.best),
+            ]
+            .map(|(name, bytes)| -> std::io::Result<()> {
+                let mut file = File::create(beside.path().join(name))?;
+                file.write_all(bytes)?;
+                file.sync_all()
+            });
+            files.into_iter().collect::<std::io::Result<()>>()?;
+            let epoch = self.folder.join(format!("epoch-{:04}", checkpoint.history.len()));
+            fs::rename(beside.keep(), epoch)?;
+            Ok(())
+        };
+        write().with_context(|| format!("{}: the checkpoint could not be written", self.folder.display()))?;
+        for folder in before {
+            fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Removes all of them.
+    pub fn clear(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| self.folder.display().to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The complete checkpoints' folders, oldest first.
+    fn epochs(&self) -> Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| self.folder.display().to_string()),
+        };
+        let mut epochs: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        epochs.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")));
+        epochs.sort();
+        Ok(epochs)
+    }
+}

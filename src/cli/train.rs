@@ -1,0 +1,525 @@
+//! `eloc train`: the data, the settings, the folds one after the other, the threshold, and what to do next.
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use eloc::{
+    augment::Augmentation,
+    dataset::Dataset,
+    fold::{self, Fold},
+    image::Normalisation,
+    metrics::threshold_at_tpr,
+    model::{Network, Precision},
+    odin::{GradientMode, Odin},
+    recipe::{Recipe, Schedule, Selection, Statistics},
+    report::Provenance,
+    train::{Event, FoldData, TrainedFold, train_fold},
+    weights::{self, FORMAT, FoldEntry, Manifest},
+};
+
+use super::{
+    data::{self, TrainingData},
+    device::{ChosenDevice, DeviceChoice},
+    evaluate::{self, EvaluateArgs},
+    log::Log,
+    progress::{self, Progress},
+    scoring,
+    store::{self, Checkpoints},
+};
+
+/// What `eloc train` takes.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// auto, cifar10, cifar100, shapes, or a folder of images, class/name.png.
+    ///
+    /// auto is CIFAR-10 where it is or can be fetched, else the built-in set shapes.
+    #[arg(long, default_value = "auto")]
+    dataset: String,
+    #[command(flatten)]
+    pub data: data::DataArgs,
+    /// Folder of the run; made, or gone on with [default: runs/DATASET-NETWORK].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// compact, compact-A-B-C, densenet-bc-DEPTH-GROWTH (100-12) or wrn-DEPTH-WIDEN (28-10) [default: compact, for
+    /// shapes a narrow one].
+    #[arg(long)]
+    network: Option<Network>,
+    /// Settings to start from; every flag below overrides one of them.
+    #[arg(long, value_enum, default_value = "quick")]
+    recipe: RecipeChoice,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Number of folds.
+    #[arg(long, default_value_t = fold::DEFAULT_FOLDS)]
+    folds: usize,
+    /// Train this fold only, counted from 1; other processes may train the others.
+    #[arg(long)]
+    fold: Option<usize>,
+    /// Seed of the class permutation.
+    #[arg(long, default_value_t = fold::DEFAULT_SEED)]
+    split_seed: u32,
+    /// Share of the training images to hold out for the choice of the epoch and for the threshold.
+    #[arg(long, default_value_t = 0.02)]
+    hold_out: f64,
+    /// Out-of-distribution images (name or path) for the choice of the epoch; without it, the held-out images of
+    /// the left-out classes.
+    #[arg(long)]
+    validation_ood: Option<String>,
+    #[command(flatten)]
+    odin: OdinArgs,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Settings of the perturbation; what is not given comes from the weights or is the method's default.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct OdinArgs {
+    /// Softmax temperature [method: 1000].
+    #[arg(long)]
+    temperature: Option<f64>,
+    /// Size of the perturbation, in units of the 0 to 1 pixel range [method: 0.002].
+    #[arg(long)]
+    epsilon: Option<f64>,
+    /// Loss whose gradient is followed [method: cross-entropy].
+    #[arg(long, value_enum)]
+    gradient: Option<GradientChoice>,
+}
+
+impl OdinArgs {
+    /// The settings, `start` where a flag was not given.
+    pub fn over(self, start: Odin) -> Result<Odin> {
+        let odin = Odin {
+            temperature: self.temperature.unwrap_or(start.temperature),
+            epsilon: self.epsilon.unwrap_or(start.epsilon),
+            gradient: self.gradient.map_or(start.gradient, GradientChoice::mode),
+        };
+        if !(odin.temperature.is_finite() && odin.temperature > 0.0) {
+            bail!("--temperature: expected a number above 0, found {}", odin.temperature);
+        }
+        if !(odin.epsilon.is_finite() && odin.epsilon >= 0.0) {
+            bail!("--epsilon: expected a number of at least 0, found {}", odin.epsilon);
+        }
+        Ok(odin)
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GradientChoice {
+    CrossEntropy,
+    Entropy,
+}
+
+impl GradientChoice {
+    fn mode(self) -> GradientMode {
+        match self {
+            GradientChoice::CrossEntropy => GradientMode::CrossEntropy,
+            GradientChoice::Entropy => GradientMode::Entropy,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RecipeChoice {
+    /// Few epochs, one cycle, batch statistics of the kept classes.
+    Quick,
+    /// The published code's settings.
+    Reference,
+    /// The paper's settings.
+    Paper,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScheduleChoice {
+    Step,
+    Linear,
+    OneCycle,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SelectionChoice {
+    /// The last epoch.
+    Last,
+    /// Highest AUROC within two points of the best accuracy.
+    Best,
+    /// Lowest detection error within two points of the best accuracy; needs --validation-ood.
+    Paper,
+    /// Highest AUROC of the max softmax between 1,000 test images and --validation-ood, as published code does.
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PrecisionChoice {
+    Single,
+    Bf16,
+}
+
+/// One flag for each setting of a recipe.
+#[derive(Args, Debug)]
+struct Overrides {
+    /// Passes over the kept classes.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Kept-class images a step.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Left-out images a step; 0 trains without the entropy term.
+    #[arg(long)]
+    left_out_batch: Option<usize>,
+    #[arg(long, value_enum)]
+    schedule: Option<ScheduleChoice>,
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Learning rate of the batch-norm biases in multiples of the others'.
+    #[arg(long)]
+    bias_factor: Option<f64>,
+    #[arg(long)]
+    momentum: Option<f64>,
+    #[arg(long)]
+    nesterov: Option<bool>,
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// Weight of the entropy term.
+    #[arg(long)]
+    beta: Option<f64>,
+    /// Margin of the entropy term, in nats.
+    #[arg(long)]
+    margin: Option<f64>,
+    /// Black pixels around an image before the random crop.
+    #[arg(long)]
+    padding: Option<usize>,
+    /// Whether images are mirrored at random.
+    #[arg(long)]
+    flip: Option<bool>,
+    /// Dropout probability inside the blocks [wrn with recipe reference or paper: 0.3].
+    #[arg(long)]
+    dropout: Option<f64>,
+    /// Number format of the convolutions; bf16 is about twice as fast where the device has it.
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionChoice>,
+    /// Share of a batch in the running batch-norm statistics.
+    #[arg(long)]
+    batch_norm_momentum: Option<f64>,
+    /// Kept-class images for the final batch-norm statistics; 0 keeps the running ones.
+    #[arg(long)]
+    statistics_images: Option<usize>,
+    /// Which epoch's weights to keep.
+    #[arg(long, value_enum)]
+    select: Option<SelectionChoice>,
+    /// Seed of everything random in the training.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl Overrides {
+    fn over(&self, start: Recipe) -> Recipe {
+        Recipe {
+            epochs: self.epochs.unwrap_or(start.epochs),
+            batch: self.batch.unwrap_or(start.batch),
+            left_out_batch: self.left_out_batch.unwrap_or(start.left_out_batch),
+            schedule: match self.schedule {
+                Some(ScheduleChoice::Step) => Schedule::Step,
+                Some(ScheduleChoice::Linear) => Schedule::Linear,
+                Some(ScheduleChoice::OneCycle) => Schedule::OneCycle,
+                None => start.schedule,
+            },
+            learning_rate: self.learning_rate.unwrap_or(start.learning_rate),
+            bias_factor: self.bias_factor.unwrap_or(start.bias_factor),
+            momentum: self.momentum.unwrap_or(start.momentum),
+            nesterov: self.nesterov.unwrap_or(start.nesterov),
+            weight_decay: self.weight_decay.unwrap_or(start.weight_decay),
+            loss: eloc::loss::MarginEntropy {
+                beta: self.beta.unwrap_or(start.loss.beta),
+                margin: self.margin.unwrap_or(start.loss.margin),
+            },
+            augmentation: Augmentation {
+                padding: self.padding.unwrap_or(start.augmentation.padding),
+                flip: self.flip.unwrap_or(start.augmentation.flip),
+            },
+            dropout: self.dropout.unwrap_or(start.dropout),
+            precision: match self.precision {
+                Some(PrecisionChoice::Single) => Precision::Single,
+                Some(PrecisionChoice::Bf16) => Precision::Bf16,
+                None => start.precision,
+            },
+            batch_norm_momentum: self.batch_norm_momentum.unwrap_or(start.batch_norm_momentum),
+            statistics: match self.statistics_images {
+                Some(0) => Statistics::Running,
+                Some(images) => Statistics::Recomputed(images),
+                None => start.statistics,
+            },
+            selection: match self.select {
+                Some(SelectionChoice::Last) => Selection::Last,
+                Some(SelectionChoice::Best) => Selection::Best,
+                Some(SelectionChoice::Paper) => Selection::Paper,
+                Some(SelectionChoice::Reference) => Selection::Reference,
+                None => start.selection,
+            },
+            seed: self.seed.unwrap_or(start.seed),
+        }
+    }
+}
+
+impl TrainArgs {
+    fn recipe(&self, network: &Network, data: &TrainingData) -> Recipe {
+        let mut start = match self.recipe {
+            RecipeChoice::Quick if data.name == data::SHAPES => Recipe { epochs: SHAPES_EPOCHS, ..Recipe::quick() },
+            RecipeChoice::Quick => Recipe::quick(),
+            RecipeChoice::Reference => Recipe::reference(),
+            RecipeChoice::Paper => Recipe::paper(),
+        };
+        if matches!(network, Network::WideResNet { .. }) && !matches!(self.recipe, RecipeChoice::Quick) {
+            start.dropout = WIDE_RESNET_DROPOUT;
+        }
+        self.overrides.over(start)
+    }
+}
+
+/// Dropout of the wide residual network in the paper.
+const WIDE_RESNET_DROPOUT: f64 = 0.3;
+/// Epochs on the built-in set, enough for it and done in minutes.
+const SHAPES_EPOCHS: usize = 6;
+/// A compact network narrow enough to learn the built-in set in minutes without a GPU.
+const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
+/// Share of the held-out training images that the threshold accepts.
+const THRESHOLD_TPR: f64 = 0.95;
+/// Images of each set that the built-in set's ensemble is measured on after its training.
+const SHAPES_OOD_IMAGES: usize = 2000;
+/// Images of each class or set that the published selection rule looks at, and the seed it draws them with.
+const REFERENCE_IMAGES: usize = 1000;
+
+/// Trains what is missing and returns the run's folder.
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let device = args.device.open()?;
+    let data = data::training(&args.dataset, &args.data)?;
+    let network =
+        args.network.clone().unwrap_or(if data.name == data::SHAPES { SHAPES_NETWORK } else { Network::COMPACT });
+    let recipe = args.recipe(&network, &data);
+    let folds = fold::folds(data.train.classes.len(), args.folds, args.split_seed)?;
+    let wanted = wanted_folds(&folds, args.fold)?;
+    if !(0.0..1.0).contains(&args.hold_out) || args.hold_out == 0.0 {
+        bail!("--hold-out: expected a share between 0 and 1, found {}", args.hold_out);
+    }
+    let (train, held_out) = data.train.hold_out(args.hold_out, recipe.seed);
+
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{network}", data.name)));
+    let start = Manifest {
+        format: FORMAT,
+        dataset: data.name.clone(),
+        images_sha256: weights::sha256(&data.train.images),
+        classes: data.train.classes.clone(),
+        network: network.clone(),
+        fold_count: folds.len(),
+        split_seed: args.split_seed,
+        normalisation: Normalisation::default(),
+        odin: args.odin.over(Odin::default())?,
+        threshold: None,
+        hold_out: args.hold_out,
+        recipe: recipe.clone(),
+        folds: Vec::new(),
+    };
+    let manifest = store::update_manifest(&out, &start, |_| ())?;
+    same_run(&start, &manifest, &out)?;
+
+    let validation = Validation::new(args, &recipe, &data, &held_out)?;
+    let missing: Vec<&Fold> =
+        wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
+    let progress = Progress::training(&recipe, &missing, &train);
+    announce(&start, &train, &missing, &device, &out, &progress);
+    for fold in missing {
+        let trained = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
+        let bytes = weights::to_bytes(&trained.classifier)?;
+        let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
+        let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
+        let entry = FoldEntry::new(fold.clone(), &bytes, trained.selected, trained.history, provenance);
+        store::write(&out.join(&entry.file), &bytes)?;
+        store::update_manifest(&out, &start, |manifest| {
+            manifest.folds.retain(|other| other.fold.number != fold.number);
+            manifest.folds.push(entry);
+            manifest.folds.sort_by_key(|entry| entry.fold.number);
+        })?;
+        Checkpoints::new(&out, fold.number).clear()?;
+    }
+    progress.finish();
+
+    let manifest = store::update_manifest(&out, &start, |_| ())?;
+    if manifest.folds.len() < manifest.fold_count {
+        let missing: Vec<String> = (1..=manifest.fold_count)
+            .filter(|number| manifest.folds.iter().all(|entry| entry.fold.number != *number))
+            .map(|number| number.to_string())
+            .collect();
+        println!(
+            "{}: {} of {} folds done; missing: {}",
+            out.display(),
+            manifest.folds.len(),
+            manifest.fold_count,
+            missing.join(", ")
+        );
+        return Ok(());
+    }
+    calibrate(&out, &start, &held_out, &device)?;
+    next(&out, &data, args)
+}
+
+fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
+    match wanted {
+        None => Ok(folds.iter().collect()),
+        Some(number) => match folds.iter().find(|fold| fold.number == number) {
+            Some(fold) => Ok(vec![fold]),
+            None => bail!("--fold: expected 1 to {}, found {number}", folds.len()),
+        },
+    }
+}
+
+/// Refuses to go on in a folder that belongs to a run with other data or settings.
+fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
+    let plain = |manifest: &Manifest| {
+        let manifest = Manifest { threshold: None, folds: Vec::new(), odin: expected.odin, ..manifest.clone() };
+        serde_json::to_value(manifest).expect("a manifest is JSON")
+    };
+    let (expected, found) = (plain(expected), plain(found));
+    let fields = expected.as_object().expect("a manifest is an object");
+    let Some((name, value)) = fields.iter().find(|(name, value)| found[name.as_str()] != **value) else {
+        return Ok(());
+    };
+    bail!(
+        "{}: expected a run with these settings, found one with another {name} ({} there, {value} now); \
+         take another --out, or the same settings to go on",
+        out.display(),
+        found[name.as_str()],
+    )
+}
+
+/// The images that the choice of the epoch looks at.
+struct Validation {
+    id: Dataset,
+    /// `None`: the fold's own left-out classes among the held-out images.
+    ood: Option<Vec<u8>>,
+}
+
+impl Validation {
+    fn new(args: &TrainArgs, recipe: &Recipe, data: &TrainingData, held_out: &Dataset) -> Result<Self> {
+        let ood = match &args.validation_ood {
+            Some(name) => Some(data::image_set(name, &args.data)?),
+            None if matches!(recipe.selection, Selection::Paper | Selection::Reference) => bail!(
+                "--select {}: expected out-of-distribution images to select with, found no --validation-ood \
+                 (the sources take iSUN); or take --select best",
+                if recipe.selection == Selection::Paper { "paper" } else { "reference" }
+            ),
+            None => None,
+        };
+        if recipe.selection != Selection::Reference {
+            return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images) });
+        }
+        let first = |images: usize| -> Vec<usize> {
+            let mut order = fold::permutation(fold::DEFAULT_SEED, images);
+            order.truncate(REFERENCE_IMAGES);
+            order
+        };
+        let ood = ood.expect("checked above");
+        let chosen = first(ood.len()).into_iter().flat_map(|index| ood.image(index)).copied().collect();
+        Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen) })
+    }
+
+    /// In- and out-of-distribution images for one fold.
+    fn of(&self, fold: &Fold) -> (Dataset, Vec<u8>) {
+        match &self.ood {
+            Some(ood) => (self.id.clone(), ood.clone()),
+            None => {
+                let (kept, left_out): (Vec<usize>, Vec<usize>) =
+                    (0..self.id.len()).partition(|&index| fold.logit(usize::from(self.id.labels[index])).is_some());
+                (self.id.subset(&kept), self.id.subset(&left_out).images)
+            }
+        }
+    }
+}
+
+/// Says what will be trained, where, on what, and about how long it will take.
+fn announce(run: &Manifest, train: &Dataset, folds: &[&Fold], device: &ChosenDevice, out: &Path, progress: &Progress) {
+    println!(
+        "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
+        run.dataset,
+        train.len(),
+        run.classes.len(),
+        folds.len(),
+        run.network,
+        run.recipe.epochs,
+    );
+    println!("device {device}; run in {}", out.display());
+    if !folds.is_empty() {
+        let step = progress::step_time(&run.network, &run.recipe, run.classes.len(), &device.device);
+        println!(
+            "about {} at {:.0} images/s",
+            progress::duration(step.mul_f64(progress.steps() as f64)),
+            (run.recipe.batch + run.recipe.left_out_batch) as f64 / step.as_secs_f64()
+        );
+    }
+}
+
+/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights.
+fn train_one(
+    fold: &Fold,
+    run: &Manifest,
+    train: &Dataset,
+    validation: &Validation,
+    device: &ChosenDevice,
+    out: &Path,
+    progress: &Progress,
+) -> Result<TrainedFold> {
+    let checkpoints = Checkpoints::new(out, fold.number);
+    let log = Log::new(out, fold.number);
+    let resume = checkpoints.load()?;
+    if let Some(checkpoint) = &resume {
+        progress.say(&format!("fold {}: going on after epoch {}", fold.number, checkpoint.history.len()));
+    }
+    progress.start_fold(fold.number, resume.as_ref().map_or(0, |checkpoint| checkpoint.history.len()));
+    let (id, ood) = validation.of(fold);
+    let data = FoldData { fold, train, validation: &id, validation_ood: &ood, normalisation: run.normalisation };
+    let mut failed = None;
+    let trained = train_fold(&run.network, &run.recipe, &data, resume, &device.device, &mut |event| match event {
+        Event::Step { step, loss, accuracy, .. } => {
+            progress.step(step, loss, accuracy);
+            ControlFlow::Continue(())
+        }
+        Event::Epoch(checkpoint) => {
+            progress.epoch(checkpoint);
+            let written = checkpoints.save(checkpoint).and_then(|()| log.write(&checkpoint.history));
+            failed = written.err();
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => trained.with_context(|| format!("{}", out.display())),
+    }
+}
+
+/// Sets the score that 95% of the held-out training images reach.
+fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDevice) -> Result<()> {
+    let (manifest, members) = store::read_ensemble(out, &device.device)?;
+    if manifest.threshold.is_some() {
+        return Ok(());
+    }
+    let outputs = scoring::outputs(&manifest, &members, "held-out images", &held_out.images, None, &device.device)?;
+    let scores = scoring::view(&manifest, &members, &outputs).scores(eloc::ensemble::Score::Eloc);
+    let threshold = threshold_at_tpr(&scores, THRESHOLD_TPR);
+    store::update_manifest(out, start, |manifest| manifest.threshold = Some(threshold))?;
+    Ok(())
+}
+
+/// Measures what can be measured on the spot and says which command to try next.
+fn next(out: &Path, data: &TrainingData, args: &TrainArgs) -> Result<()> {
+    if data.name == data::SHAPES {
+        let ood = ["patterns", "uniform", "gaussian"].map(|name| format!("{name}:{SHAPES_OOD_IMAGES}"));
+        evaluate::run(&EvaluateArgs::new(out, data::SHAPES, &ood, &args.data, args.device))?;
+    }
+    let (id, out) = (if args.dataset == "auto" { &data.name } else { &args.dataset }, out.display());
+    println!("\nThe weights are in {out}. Try them on images of your own:");
+    println!("  cargo run --release -- score --weights {out} FOLDER_OR_ARCHIVE");
+    println!("  cargo run --release -- evaluate --weights {out} --id {id} --ood FOLDER_OR_ARCHIVE uniform gaussian");
+    Ok(())
+}

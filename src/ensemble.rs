@@ -1,0 +1,225 @@
+//! The ensemble: images in, per-fold logits before and after the perturbation out, and from those every score.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Result,
+    fold::Fold,
+    image::{CHANNELS, Normalisation, PIXELS, SIDE},
+    model::Classifier,
+    odin::{Odin, perturb},
+    scores,
+};
+
+/// One fold's classifier, ready for scoring.
+pub struct Member {
+    /// Its split of the classes.
+    pub fold: Fold,
+    /// Its network, made with [`burn::module::Module::valid`].
+    pub classifier: Classifier,
+}
+
+/// One member's logits for some images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoldOutputs {
+    /// `[n, kept classes]`, of the images as given.
+    pub logits: Vec<f32>,
+    /// `[n, kept classes]`, of the perturbed images.
+    pub perturbed: Vec<f32>,
+}
+
+impl FoldOutputs {
+    /// Appends another batch's outputs.
+    pub fn extend(&mut self, other: &FoldOutputs) {
+        self.logits.extend_from_slice(&other.logits);
+        self.perturbed.extend_from_slice(&other.perturbed);
+    }
+}
+
+impl Member {
+    /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub fn outputs(
+        &self,
+        images: &[u8],
+        odin: &Odin,
+        normalisation: &Normalisation,
+        device: &Device,
+    ) -> Result<FoldOutputs> {
+        let perturbed = perturb(&self.classifier, image_tensor(images, normalisation, device), odin, normalisation);
+        Ok(FoldOutputs { logits: read(perturbed.logits)?, perturbed: read(self.classifier.forward(perturbed.images))? })
+    }
+
+    /// Logits of `images` `[n, 3, 32, 32]` u8, `[n, kept classes]`.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub fn logits(&self, images: &[u8], normalisation: &Normalisation, device: &Device) -> Result<Vec<f32>> {
+        read(self.classifier.forward(image_tensor(images, normalisation, device)))
+    }
+}
+
+/// `[n, 3, 32, 32]`, normalised, from planar u8.
+pub fn image_tensor(images: &[u8], normalisation: &Normalisation, device: &Device) -> Tensor<4> {
+    let mut values = vec![0.0; images.len()];
+    normalisation.apply(images, &mut values);
+    let shape = [images.len() / PIXELS, CHANNELS, SIDE, SIDE];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn read(logits: Tensor<2>) -> Result<Vec<f32>> {
+    let data = logits.try_into_data()?;
+    Ok(data.try_to_vec().expect("logits are single precision"))
+}
+
+/// A score of the ensemble or of its networks; higher is more in-distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Score {
+    /// Sum over folds of max softmax minus entropy of the perturbed image (Vyas et al. 2018, algorithm 2).
+    Eloc,
+    /// The same without perturbation.
+    ElocUnperturbed,
+    /// ODIN on the first fold: max softmax of the perturbed image at temperature T (Liang et al. 2018).
+    OdinFold1,
+    /// Maximum of the folds' mean softmax (Hendrycks & Gimpel 2017; Lakshminarayanan et al. 2017).
+    MaxSoftmax,
+    /// Mean over folds of the largest logit (Hendrycks et al. 2022).
+    MaxLogit,
+    /// Mean over folds of logsumexp of the logits (Liu et al. 2020).
+    Energy,
+    /// Negative entropy of the folds' mean softmax.
+    Entropy,
+    /// Generalised entropy of the folds' mean softmax (Liu et al. 2023).
+    Gen,
+}
+
+impl Score {
+    /// Every score, the ensemble's own first.
+    pub const ALL: [Score; 8] = [
+        Score::Eloc,
+        Score::ElocUnperturbed,
+        Score::OdinFold1,
+        Score::MaxSoftmax,
+        Score::MaxLogit,
+        Score::Energy,
+        Score::Entropy,
+        Score::Gen,
+    ];
+
+    /// Name in tables.
+    pub fn label(self) -> &'static str {
+        match self {
+            Score::Eloc => "ELOC",
+            Score::ElocUnperturbed => "ELOC, epsilon 0",
+            Score::OdinFold1 => "ODIN, first fold",
+            Score::MaxSoftmax => "max softmax",
+            Score::MaxLogit => "max logit",
+            Score::Energy => "energy",
+            Score::Entropy => "entropy",
+            Score::Gen => "GEN",
+        }
+    }
+}
+
+/// The logits of every fold for one image set, from which all scores follow.
+pub struct Outputs<'a> {
+    /// Number of classes of the data set.
+    pub classes: usize,
+    /// Softmax temperature T of the perturbed scores.
+    pub temperature: f64,
+    /// Each fold and its logits; all of the same images.
+    pub folds: Vec<(&'a Fold, &'a FoldOutputs)>,
+}
+
+impl Outputs<'_> {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.folds.first().map_or(0, |(fold, outputs)| outputs.logits.len() / fold.kept.len())
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One score for each image.
+    pub fn scores(&self, score: Score) -> Vec<f64> {
+        (0..self.len()).map(|image| self.score(score, image)).collect()
+    }
+
+    /// Each fold's own score, `[folds][n]`; their sum is [`Score::Eloc`].
+    pub fn fold_scores(&self) -> Vec<Vec<f64>> {
+        let scores = |&(fold, outputs): &(&Fold, &FoldOutputs)| {
+            let rows = outputs.perturbed.chunks_exact(fold.kept.len());
+            rows.map(|logits| scores::eloc(logits, self.temperature)).collect()
+        };
+        self.folds.iter().map(scores).collect()
+    }
+
+    /// Probability of each class, `[classes]`, of one image as given: the folds' mean softmax.
+    pub fn class_probabilities(&self, image: usize) -> Vec<f64> {
+        let logits: Vec<(&Fold, &[f32])> = self.logits(image).collect();
+        scores::class_probabilities(&logits, self.classes)
+    }
+
+    /// Most probable class of each image.
+    pub fn predictions(&self) -> Vec<usize> {
+        (0..self.len()).map(|image| argmax(&self.class_probabilities(image))).collect()
+    }
+
+    /// Accuracy of each fold, 0 to 1, on the images of its kept classes; `labels` are the images' classes.
+    pub fn fold_accuracies(&self, labels: &[u16]) -> Vec<f64> {
+        let accuracy = |&(fold, outputs): &(&Fold, &FoldOutputs)| {
+            let (mut kept, mut correct) = (0, 0);
+            for (image, &label) in labels.iter().enumerate() {
+                if let Some(expected) = fold.logit(usize::from(label)) {
+                    kept += 1;
+                    correct += u32::from(argmax(row(&outputs.logits, fold.kept.len(), image)) == expected);
+                }
+            }
+            f64::from(correct) / f64::from(kept)
+        };
+        self.folds.iter().map(accuracy).collect()
+    }
+
+    fn score(&self, score: Score, image: usize) -> f64 {
+        let mean = |of: fn(&[f32]) -> f64| -> f64 {
+            self.logits(image).map(|(_, logits)| of(logits)).sum::<f64>() / self.folds.len() as f64
+        };
+        match score {
+            Score::Eloc => self.perturbed(image).map(|logits| scores::eloc(logits, self.temperature)).sum(),
+            Score::ElocUnperturbed => {
+                self.logits(image).map(|(_, logits)| scores::eloc(logits, self.temperature)).sum()
+            }
+            Score::OdinFold1 => {
+                self.perturbed(image).next().map_or(0.0, |logits| scores::max_softmax(logits, self.temperature))
+            }
+            Score::MaxSoftmax => self.class_probabilities(image).into_iter().fold(0.0, f64::max),
+            Score::MaxLogit => mean(scores::max_logit),
+            Score::Energy => mean(|logits| scores::energy(logits, 1.0)),
+            Score::Entropy => -scores::entropy(&self.class_probabilities(image)),
+            Score::Gen => scores::gen_score(&self.class_probabilities(image)),
+        }
+    }
+
+    fn logits(&self, image: usize) -> impl Iterator<Item = (&Fold, &[f32])> {
+        self.folds.iter().map(move |(fold, outputs)| (*fold, row(&outputs.logits, fold.kept.len(), image)))
+    }
+
+    fn perturbed(&self, image: usize) -> impl Iterator<Item = &[f32]> {
+        self.folds.iter().map(move |(fold, outputs)| row(&outputs.perturbed, fold.kept.len(), image))
+    }
+}
+
+/// Index of the largest value, the first of equal ones.
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    (0..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+}
+
+fn row(values: &[f32], width: usize, index: usize) -> &[f32] {
+    &values[index * width..][..width]
+}

@@ -1,0 +1,218 @@
+//! The one error type of the library. Each message says what was read, what was expected and what was found; the
+//! command line adds the path, which the library never knows.
+
+use std::fmt;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong in the library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Bytes that no supported format decodes, or an image over the limits.
+    #[error("image: expected a sound PNG, JPEG, WebP, BMP or GIF of at most 8192 x 8192 pixels and 96 MiB")]
+    Image(#[from] image::ImageError),
+
+    /// Not a whole number of records, or none.
+    #[error("CIFAR file: expected one or more records of {record} bytes, found {found} bytes")]
+    CifarSize { record: usize, found: usize },
+
+    /// A label that no class has.
+    #[error("label of image {image}: expected less than {classes} (one per class), found {label}")]
+    Label { image: usize, label: u16, classes: usize },
+
+    /// The pixel buffer does not hold as many images as it should.
+    #[error("images: expected {expected} bytes (3 x 32 x 32 for each image), found {found}")]
+    ImageBytes { expected: usize, found: usize },
+
+    /// A class without a single image.
+    #[error("class `{class}`: expected at least one image, found none")]
+    EmptyClass { class: String },
+
+    /// Neither zip, tar nor gzip by content.
+    #[error("archive: expected zip, tar or tar.gz, found bytes that start with {head:02x?}")]
+    ArchiveFormat { head: Vec<u8> },
+
+    /// A damaged or truncated tar, gzip stream or archive entry.
+    #[error("archive: expected sound contents, found damage after {entries} entries")]
+    Archive { entries: u64, source: std::io::Error },
+
+    /// A damaged zip directory or an entry stored in a way that is not supported.
+    #[error("zip archive: expected sound deflated or stored entries, found damage after {entries} entries")]
+    Zip { entries: u64, source: zip::result::ZipError },
+
+    /// An archive that unpacks to more than the limits allow.
+    #[error("archive: expected {what} of at most {limit}, found more")]
+    ArchiveLimit { what: &'static str, limit: u64 },
+
+    /// More folds than classes, or fewer than two folds.
+    #[error("{folds} folds of {classes} classes: expected between 2 folds and one per class")]
+    FoldCount {
+        /// Number of classes to split.
+        classes: usize,
+        /// Number of folds asked for.
+        folds: usize,
+    },
+
+    /// A fold would keep too few classes to classify anything.
+    #[error(
+        "fold {fold} of {folds} keeps {kept} of {classes} classes: expected at least 2; \
+         take more classes or other folds"
+    )]
+    FoldTooSmall {
+        /// 1-based number of the fold.
+        fold: usize,
+        /// Number of folds asked for.
+        folds: usize,
+        /// Number of classes the fold would keep.
+        kept: usize,
+        /// Number of classes to split.
+        classes: usize,
+    },
+
+    /// One of the two sets of scores has no element.
+    #[error("no {side} scores: expected at least 1, found 0")]
+    NoScores {
+        /// The set that is empty.
+        side: Side,
+    },
+
+    /// A score that is not a finite number.
+    #[error("{side} score {index} (counted from 0): expected a finite number, found {value}")]
+    ScoreNotFinite {
+        /// The set the score belongs to.
+        side: Side,
+        /// 0-based position in that set.
+        index: usize,
+        /// The score found.
+        value: f64,
+    },
+
+    /// Bootstrap settings that give no interval.
+    #[error(
+        "bootstrap: expected at least 1 resample and a level between 0 and 1 (exclusive), \
+         found {resamples} resamples and level {level}"
+    )]
+    Bootstrap {
+        /// Number of resamples asked for.
+        resamples: usize,
+        /// Confidence level asked for.
+        level: f64,
+    },
+
+    /// Histogram settings that give no bins.
+    #[error(
+        "histogram: expected at least 1 bin and a finite range from low to high, \
+         found {bins} bins from {low} to {high}"
+    )]
+    Histogram {
+        /// Number of bins asked for.
+        bins: usize,
+        /// Lower end of the range.
+        low: f64,
+        /// Upper end of the range.
+        high: f64,
+    },
+
+    /// A network's name that no family has.
+    #[error(
+        "network `{name}`: expected compact, compact-A-B-C, densenet-bc-DEPTH-GROWTH or wrn-DEPTH-WIDEN \
+         (depth 10, 16, 22, ...; sizes of at least 1)"
+    )]
+    UnknownNetwork {
+        /// The name found.
+        name: String,
+    },
+
+    /// A fold that has nothing to train on.
+    #[error("fold {fold}: expected training images of kept and of left-out classes, found {kept} and {left_out}")]
+    FoldData {
+        /// 1-based number of the fold.
+        fold: usize,
+        /// Training images of kept classes.
+        kept: usize,
+        /// Training images of left-out classes.
+        left_out: usize,
+    },
+
+    /// The training diverged.
+    #[error(
+        "fold {fold}, epoch {epoch}, step {step}: expected a finite loss, found none; \
+         try a lower learning rate"
+    )]
+    NotFinite {
+        /// 1-based number of the fold.
+        fold: usize,
+        /// 1-based number of the epoch.
+        epoch: usize,
+        /// 1-based number of the step.
+        step: usize,
+    },
+
+    /// The caller stopped the training.
+    #[error("training stopped")]
+    Stopped,
+
+    /// A checkpoint that does not fit the run.
+    #[error("checkpoint: expected the network of this run, found another or damage: {reason}")]
+    Checkpoint {
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A manifest that is not one.
+    #[error("manifest: expected a manifest of format {format}, found other JSON or none", format = crate::weights::FORMAT)]
+    Manifest(#[from] serde_json::Error),
+
+    /// Weights of another version of the format.
+    #[error("manifest: expected format {expected}, found {found}; train again or take a matching version of eloc")]
+    WeightsVersion {
+        /// The format this version reads.
+        expected: u32,
+        /// The format found.
+        found: u32,
+    },
+
+    /// A fold file that is not the one its manifest describes.
+    #[error("{file}: expected {expected}, found {found}")]
+    WeightsHash {
+        /// Name of the file.
+        file: String,
+        /// Size and SHA-256 in the manifest.
+        expected: String,
+        /// Size and SHA-256 of the file.
+        found: String,
+    },
+
+    /// A fold file whose tensors do not fit its network.
+    #[error("{file}: expected the tensors of the manifest's network, found {reason}")]
+    Weights {
+        /// Name of the file.
+        file: String,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A device that could not return its results.
+    #[error("device: expected results, found none: {0}")]
+    Device(#[from] burn::tensor::ExecutionError),
+}
+
+/// Which of the two sets a score belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// In-distribution.
+    Id,
+    /// Out-of-distribution.
+    Ood,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Side::Id => "in-distribution",
+            Side::Ood => "out-of-distribution",
+        })
+    }
+}

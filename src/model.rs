@@ -1,0 +1,334 @@
+//! The classifiers: settings in, a network of that shape out.
+//!
+//! [`Network`] names a member of one of three families and [`Classifier`] is the network itself: images
+//! `[n, 3, 32, 32]`, normalised, in; logits `[n, classes]` out. A classifier trains on an autodiff device; for
+//! scoring it is made with [`Module::valid`], since batch normalisation would otherwise learn from the images it
+//! scores.
+
+use std::{fmt, str::FromStr};
+
+use burn::{
+    module::{Module, Param},
+    nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
+    tensor::{DType, Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
+};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal, Uniform};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+pub mod compact;
+pub mod densenet;
+pub mod wide_resnet;
+
+pub use compact::Compact;
+pub use densenet::DenseNet;
+pub use wide_resnet::WideResNet;
+
+/// Which network: a family and its size.
+///
+/// Written and read as the field writes them: `compact-128-128-128`, `densenet-bc-100-12`, `wrn-28-10`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Network {
+    /// Three blocks of two 3 x 3 convolutions after a whitening stem; see [`compact`].
+    Compact {
+        /// Channels of the three blocks.
+        widths: [usize; 3],
+    },
+    /// DenseNet-BC (Huang et al. 2017).
+    DenseNetBc {
+        /// Depth, 6 n + 4.
+        depth: usize,
+        /// Growth rate.
+        growth: usize,
+    },
+    /// Wide residual network (Zagoruyko & Komodakis 2016).
+    WideResNet {
+        /// Depth, 6 n + 4.
+        depth: usize,
+        /// Widen factor.
+        widen: usize,
+    },
+}
+
+impl Network {
+    /// The compact network of the default width.
+    pub const COMPACT: Network = Network::Compact { widths: [128, 128, 128] };
+
+    /// Makes a freshly initialised classifier with `classes` logits.
+    ///
+    /// The values come from `rng` alone, so that every device starts from the same weights.
+    pub fn init(&self, classes: usize, mode: TrainingMode, rng: &mut ChaCha8Rng, device: &Device) -> Classifier {
+        let init = &mut Init { mode, rng, device };
+        match *self {
+            Network::Compact { widths } => Classifier::Compact(Compact::new(widths, classes, init)),
+            Network::DenseNetBc { depth, growth } => Classifier::DenseNet(DenseNet::new(depth, growth, classes, init)),
+            Network::WideResNet { depth, widen } => {
+                Classifier::WideResNet(WideResNet::new(depth, widen, classes, init))
+            }
+        }
+    }
+
+    /// Multiply-adds of one forward pass of one image.
+    pub fn multiply_adds(&self) -> u64 {
+        match *self {
+            Network::Compact { widths } => compact::multiply_adds(widths),
+            Network::DenseNetBc { depth, growth } => densenet::multiply_adds(depth, growth),
+            Network::WideResNet { depth, widen } => wide_resnet::multiply_adds(depth, widen),
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Network::Compact { widths: [a, b, c] } => write!(f, "compact-{a}-{b}-{c}"),
+            Network::DenseNetBc { depth, growth } => write!(f, "densenet-bc-{depth}-{growth}"),
+            Network::WideResNet { depth, widen } => write!(f, "wrn-{depth}-{widen}"),
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let unknown = || Error::UnknownNetwork { name: name.to_owned() };
+        let numbers = |rest: &str| -> Option<Vec<usize>> {
+            rest.split('-').map(|part| part.parse().ok().filter(|&n| n > 0)).collect()
+        };
+        let deep = |depth: usize| depth >= 10 && depth % 6 == 4;
+        if name == "compact" {
+            return Ok(Network::COMPACT);
+        }
+        let (family, sizes) = ["compact-", "densenet-bc-", "wrn-"]
+            .into_iter()
+            .find_map(|family| Some((family, numbers(name.strip_prefix(family)?)?)))
+            .ok_or_else(unknown)?;
+        match (family, sizes.as_slice()) {
+            ("compact-", &[a, b, c]) => Ok(Network::Compact { widths: [a, b, c] }),
+            ("densenet-bc-", &[depth, growth]) if deep(depth) => Ok(Network::DenseNetBc { depth, growth }),
+            ("wrn-", &[depth, widen]) if deep(depth) => Ok(Network::WideResNet { depth, widen }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> String {
+        network.to_string()
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+/// What a network does while it trains and never when it scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TrainingMode {
+    /// Dropout probability inside the blocks.
+    pub dropout: f64,
+    /// Number format of the convolutions.
+    pub precision: Precision,
+}
+
+/// Number format of the convolutions while training; weights, normalisation and loss are always single precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    Single,
+    /// bfloat16, about twice as fast where the device has instructions for it.
+    Bf16,
+}
+
+/// A classifier of one of the three families.
+#[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a handful exist at a time, and boxing a module hides it from Burn's derive"
+)]
+pub enum Classifier {
+    /// See [`compact`].
+    Compact(Compact),
+    /// See [`densenet`].
+    DenseNet(DenseNet),
+    /// See [`wide_resnet`].
+    WideResNet(WideResNet),
+}
+
+impl Classifier {
+    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`, normalised.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        match self {
+            Classifier::Compact(net) => net.forward(images),
+            Classifier::DenseNet(net) => net.forward(images),
+            Classifier::WideResNet(net) => net.forward(images),
+        }
+    }
+
+    /// Every batch normalisation of the network, in forward order.
+    pub fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
+        match self {
+            Classifier::Compact(net) => net.batch_norms_mut(),
+            Classifier::DenseNet(net) => net.batch_norms_mut(),
+            Classifier::WideResNet(net) => net.batch_norms_mut(),
+        }
+    }
+
+    /// Adapts the fixed first layer, where the family has one, to the training images.
+    ///
+    /// `images` is `[n, 3, 32, 32]`, normalised, planar, in one slice.
+    pub fn fit_stem(self, images: &[f32]) -> Self {
+        match self {
+            Classifier::Compact(net) => Classifier::Compact(net.whiten(images)),
+            other => other,
+        }
+    }
+}
+
+/// A square convolution over zero-padded input, optionally in half precision while it trains.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    /// `[out, in, size, size]`.
+    weight: Param<Tensor<4>>,
+    /// `[out]`.
+    bias: Option<Param<Tensor<1>>>,
+    stride: usize,
+    padding: usize,
+    #[module(skip)]
+    precision: Precision,
+}
+
+impl Convolution {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
+        let weight = self.weight.val();
+        let bias = self.bias.as_ref().map(Param::val);
+        // A network made ready for scoring has plain weights, also where the gradient of its input is asked for.
+        if self.precision == Precision::Bf16 && weight.is_autodiff() {
+            let bias = bias.map(|bias| bias.cast(DType::BF16));
+            conv2d(input.cast(DType::BF16), weight.cast(DType::BF16), bias, options).cast(DType::F32)
+        } else {
+            conv2d(input, weight, bias, options)
+        }
+    }
+}
+
+/// Makes layers whose values come from one seeded generator.
+pub(crate) struct Init<'a> {
+    mode: TrainingMode,
+    rng: &'a mut ChaCha8Rng,
+    device: &'a Device,
+}
+
+impl Init<'_> {
+    /// A `size` x `size` convolution without bias, N(0, 2 / (size^2 out)) (He et al. 2015).
+    fn conv(&mut self, channels: [usize; 2], size: usize, stride: usize) -> Convolution {
+        let std = (2.0 / (size * size * channels[1]) as f64).sqrt();
+        let normal = Normal::new(0.0, std).expect("a positive standard deviation");
+        self.conv_from(channels, size, stride, normal)
+    }
+
+    /// The same with values of another distribution; padded so that odd sizes keep the side.
+    fn conv_from(
+        &mut self,
+        channels: [usize; 2],
+        size: usize,
+        stride: usize,
+        distribution: impl Distribution<f64>,
+    ) -> Convolution {
+        Convolution {
+            weight: self.param([channels[1], channels[0], size, size], distribution),
+            bias: None,
+            stride,
+            padding: (size - 1) / 2,
+            precision: self.mode.precision,
+        }
+    }
+
+    /// A linear layer with weights uniform in +-1/sqrt(in), PyTorch's default, and zero bias.
+    fn linear(&mut self, inputs: usize, outputs: usize, bias: bool) -> Linear {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let config = LinearConfig::new(inputs, outputs).with_bias(bias).with_initializer(Initializer::Zeros);
+        let mut linear = config.init(self.device);
+        linear.weight = self.param([inputs, outputs], Uniform::new(-bound, bound).expect("finite bounds"));
+        linear
+    }
+
+    fn dropout(&self) -> Dropout {
+        DropoutConfig::new(self.mode.dropout).init()
+    }
+
+    fn batch_norm(&self, channels: usize) -> BatchNorm {
+        BatchNormConfig::new(channels).init(self.device)
+    }
+
+    fn param<const D: usize>(&mut self, shape: [usize; D], distribution: impl Distribution<f64>) -> Param<Tensor<D>> {
+        let values: Vec<f32> =
+            (&mut *self.rng).sample_iter(distribution).take(shape.iter().product()).map(|value| value as f32).collect();
+        Param::from_data(TensorData::new(values, shape), self.device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn classifier(name: &str, classes: usize) -> Classifier {
+        let network: Network = name.parse().unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        network.init(classes, TrainingMode::default(), &mut rng, &Device::flex())
+    }
+
+    #[test]
+    fn parameter_counts_are_the_published_ones() {
+        for (name, classes, parameters) in
+            [("densenet-bc-100-12", 10, 769_162), ("wrn-28-10", 10, 36_479_194), ("compact", 8, 768_280)]
+        {
+            assert_eq!(classifier(name, classes).num_params(), parameters, "{name}");
+        }
+    }
+
+    #[test]
+    fn logits_have_one_column_a_kept_class() {
+        for name in ["compact-8-16-8", "densenet-bc-10-4", "wrn-10-1"] {
+            let images = Tensor::zeros([3, 3, 32, 32], &Device::flex());
+            let logits = classifier(name, 8).valid().forward(images);
+            assert_eq!(logits.dims(), [3, 8], "{name}");
+        }
+    }
+
+    #[test]
+    fn multiply_adds_are_the_published_ones() {
+        for (name, millions) in [("compact", 109), ("densenet-bc-100-12", 288), ("wrn-28-10", 5243)] {
+            let network: Network = name.parse().unwrap();
+            assert_eq!(network.multiply_adds() / 1_000_000, millions, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_read_as_it_is_written() {
+        for name in ["compact-64-256-256", "densenet-bc-40-12", "wrn-16-2"] {
+            assert_eq!(name.parse::<Network>().unwrap().to_string(), name);
+        }
+    }
+
+    #[test]
+    fn unknown_networks_are_rejected() {
+        for name in ["", "resnet-18", "wrn-27-10", "wrn-28", "compact-0-1-1", "densenet-bc-x-12"] {
+            assert!(matches!(name.parse::<Network>(), Err(Error::UnknownNetwork { .. })));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! DenseNet-BC for 32 x 32 images (Huang et al., "Densely Connected Convolutional Networks", CVPR 2017).
+//!
+//! A 3 x 3 convolution, three dense blocks with two transitions that halve channels and sides between them, batch
+//! normalisation, global average, linear layer. Field names follow the widely used PyTorch port, so that its
+//! checkpoints map onto ours.
+
+use burn::{
+    module::Module,
+    nn::{BatchNorm, Dropout, Linear},
+    tensor::{
+        Tensor,
+        activation::relu,
+        module::{adaptive_avg_pool2d, avg_pool2d},
+        ops::AvgPoolOptions,
+    },
+};
+
+use super::{Convolution, Init};
+
+/// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
+#[derive(Module, Debug)]
+pub struct DenseNet {
+    conv1: Convolution,
+    block1: Vec<Bottleneck>,
+    trans1: Transition,
+    block2: Vec<Bottleneck>,
+    trans2: Transition,
+    block3: Vec<Bottleneck>,
+    bn1: BatchNorm,
+    fc: Linear,
+}
+
+/// BN - ReLU - conv 1 x 1 - BN - ReLU - conv 3 x 3, appended to its input.
+#[derive(Module, Debug)]
+struct Bottleneck {
+    bn1: BatchNorm,
+    conv1: Convolution,
+    bn2: BatchNorm,
+    conv2: Convolution,
+    dropout: Dropout,
+}
+
+/// BN - ReLU - conv 1 x 1 - average pool 2.
+#[derive(Module, Debug)]
+struct Transition {
+    bn1: BatchNorm,
+    conv1: Convolution,
+    dropout: Dropout,
+}
+
+impl DenseNet {
+    pub(crate) fn new(depth: usize, growth: usize, classes: usize, init: &mut Init) -> Self {
+        let mut channels = 2 * growth;
+        let conv1 = init.conv([3, channels], 3, 1);
+        let block = |channels: &mut usize, init: &mut Init| -> Vec<Bottleneck> {
+            (0..layers(depth))
+                .map(|_| {
+                    let layer = Bottleneck::new(*channels, growth, init);
+                    *channels += growth;
+                    layer
+                })
+                .collect()
+        };
+        let block1 = block(&mut channels, init);
+        let trans1 = Transition::new(&mut channels, init);
+        let block2 = block(&mut channels, init);
+        let trans2 = Transition::new(&mut channels, init);
+        let block3 = block(&mut channels, init);
+        DenseNet {
+            conv1,
+            block1,
+            trans1,
+            block2,
+            trans2,
+            block3,
+            bn1: init.batch_norm(channels),
+            fc: init.linear(channels, classes, true),
+        }
+    }
+
+    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let dense = |x, block: &[Bottleneck]| block.iter().fold(x, |x, layer| layer.forward(x));
+        let x = self.conv1.forward(images); // [n, 2 growth, 32, 32]
+        let x = self.trans1.forward(dense(x, &self.block1)); // [n, _, 16, 16]
+        let x = self.trans2.forward(dense(x, &self.block2)); // [n, _, 8, 8]
+        let x = relu(self.bn1.forward(dense(x, &self.block3))); // [n, c, 8, 8]
+        let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, c]
+        self.fc.forward(features)
+    }
+
+    pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
+        fn dense(block: &mut [Bottleneck]) -> impl Iterator<Item = &mut BatchNorm> {
+            block.iter_mut().flat_map(|layer| [&mut layer.bn1, &mut layer.bn2])
+        }
+        dense(&mut self.block1)
+            .chain([&mut self.trans1.bn1])
+            .chain(dense(&mut self.block2))
+            .chain([&mut self.trans2.bn1])
+            .chain(dense(&mut self.block3))
+            .chain([&mut self.bn1])
+            .collect()
+    }
+}
+
+impl Bottleneck {
+    fn new(channels: usize, growth: usize, init: &mut Init) -> Self {
+        Bottleneck {
+            bn1: init.batch_norm(channels),
+            conv1: init.conv([channels, 4 * growth], 1, 1),
+            bn2: init.batch_norm(4 * growth),
+            conv2: init.conv([4 * growth, growth], 3, 1),
+            dropout: init.dropout(),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let x = self.conv1.forward(relu(self.bn1.forward(input.clone())));
+        let x = self.dropout.forward(x);
+        let x = self.conv2.forward(relu(self.bn2.forward(x)));
+        let x = self.dropout.forward(x);
+        Tensor::cat(vec![input, x], 1)
+    }
+}
+
+impl Transition {
+    fn new(channels: &mut usize, init: &mut Init) -> Self {
+        let (from, to) = (*channels, *channels / 2);
+        *channels = to;
+        Transition { bn1: init.batch_norm(from), conv1: init.conv([from, to], 1, 1), dropout: init.dropout() }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let x = self.conv1.forward(relu(self.bn1.forward(input)));
+        let x = self.dropout.forward(x);
+        avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
+    }
+}
+
+/// Bottlenecks in a block: each has two convolutions, and four more layers stand outside the blocks.
+fn layers(depth: usize) -> usize {
+    (depth - 4) / 6
+}
+
+/// Multiply-adds of the convolutions of one image; the linear layer adds a few thousand.
+pub(crate) fn multiply_adds(depth: usize, growth: usize) -> u64 {
+    let mut channels = 2 * growth;
+    let mut total = 32 * 32 * 27 * channels;
+    for (block, side) in [32, 16, 8].into_iter().enumerate() {
+        for _ in 0..layers(depth) {
+            total += side * side * (channels * 4 * growth + 9 * 4 * growth * growth);
+            channels += growth;
+        }
+        if block < 2 {
+            total += side * side * channels * (channels / 2);
+            channels /= 2;
+        }
+    }
+    total as u64
+}

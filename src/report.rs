@@ -1,0 +1,194 @@
+//! The results of an evaluation: one structure for the terminal, JSON, Markdown and the page.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ensemble::{Outputs, Score},
+    error::Result,
+    metrics::{Definition, Metrics, metrics},
+    model::Network,
+    odin::Odin,
+};
+
+/// What an evaluation found, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Where the numbers come from.
+    pub provenance: Provenance,
+    /// Data set the ensemble was trained on.
+    pub trained_on: String,
+    /// The folds' network.
+    pub network: Network,
+    /// Number of folds.
+    pub folds: usize,
+    /// Temperature, epsilon and gradient of the perturbation.
+    pub odin: Odin,
+    /// Definition of the metrics.
+    pub definition: Definition,
+    /// The in-distribution set.
+    pub id: IdSet,
+    /// One for each out-of-distribution set.
+    pub ood: Vec<OodSet>,
+}
+
+/// How a result was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The command line.
+    pub command: String,
+    /// Version of eloc.
+    pub version: String,
+    /// Commit of the source, where it is known.
+    pub commit: Option<String>,
+    /// The device.
+    pub device: String,
+    /// Seconds it took in this process; results of an earlier run that were at hand took none.
+    pub seconds: f64,
+}
+
+impl Provenance {
+    /// What this build of eloc made by `command` on `device`.
+    pub fn new(command: String, device: String, seconds: f64) -> Self {
+        Provenance {
+            command,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("ELOC_COMMIT").map(str::to_owned),
+            device,
+            seconds,
+        }
+    }
+}
+
+/// The in-distribution set of an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IdSet {
+    /// Its name.
+    pub name: String,
+    /// Number of images.
+    pub images: usize,
+    /// Accuracy of the folds' mean softmax, 0 to 1.
+    pub accuracy: f64,
+    /// Accuracy of each fold on its kept classes, 0 to 1.
+    pub fold_accuracies: Vec<f64>,
+}
+
+/// An out-of-distribution set and how well each score tells it apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OodSet {
+    /// Its name.
+    pub name: String,
+    /// Number of images.
+    pub images: usize,
+    /// The metrics of each score.
+    pub scores: Vec<ScoreMetrics>,
+}
+
+/// The metrics of one score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreMetrics {
+    /// Which score.
+    pub score: Score,
+    /// Its metrics, as fractions.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+}
+
+impl IdSet {
+    /// Describes a labelled set; `labels` are the images' classes.
+    pub fn new(name: &str, labels: &[u16], outputs: &Outputs) -> Self {
+        let predictions = outputs.predictions();
+        let correct = labels.iter().zip(&predictions).filter(|(label, class)| usize::from(**label) == **class).count();
+        IdSet {
+            name: name.to_owned(),
+            images: labels.len(),
+            accuracy: correct as f64 / labels.len() as f64,
+            fold_accuracies: outputs.fold_accuracies(labels),
+        }
+    }
+}
+
+impl OodSet {
+    /// Measures every score between two sets.
+    ///
+    /// # Errors
+    /// Those of [`metrics`].
+    pub fn new(name: &str, id: &Outputs, ood: &Outputs, definition: Definition) -> Result<Self> {
+        let scores = Score::ALL.into_iter().map(|score| {
+            let metrics = metrics(&id.scores(score), &ood.scores(score), definition)?;
+            Ok(ScoreMetrics { score, metrics })
+        });
+        Ok(OodSet { name: name.to_owned(), images: ood.len(), scores: scores.collect::<Result<_>>()? })
+    }
+}
+
+impl Report {
+    /// A heading and a table for people.
+    pub fn text(&self) -> String {
+        let mut text = self.heading();
+        for set in &self.ood {
+            let _ = writeln!(text, "\n{} ({} images)", set.name, set.images);
+            let _ = writeln!(text, "  {:<18}{}", "", COLUMNS.map(|column| format!("{column:>10}")).concat());
+            for row in &set.scores {
+                let cells = cells(&row.metrics).map(|cell| format!("{cell:>10}")).concat();
+                let _ = writeln!(text, "  {:<18}{cells}", row.score.label());
+            }
+        }
+        text
+    }
+
+    /// The same as Markdown.
+    pub fn markdown(&self) -> String {
+        let mut text = self.heading();
+        let _ = writeln!(text, "\n| out-of-distribution set | score | {} |", COLUMNS.join(" | "));
+        let _ = writeln!(text, "|---|---|{}", "---:|".repeat(COLUMNS.len()));
+        for set in &self.ood {
+            for (index, row) in set.scores.iter().enumerate() {
+                let name = if index == 0 { format!("{} ({})", set.name, set.images) } else { String::new() };
+                let _ = writeln!(text, "| {name} | {} | {} |", row.score.label(), cells(&row.metrics).join(" | "));
+            }
+        }
+        let Provenance { command, version, commit, device, seconds } = &self.provenance;
+        let commit = commit.as_deref().unwrap_or("unknown commit");
+        let _ = writeln!(text, "\nMade by `{command}` (eloc {version}, {commit}) on {device} in {seconds:.0} s.");
+        text
+    }
+
+    fn heading(&self) -> String {
+        let Odin { temperature, epsilon, gradient } = self.odin;
+        let definition = match self.definition {
+            Definition::Standard => "standard",
+            Definition::Reference => "reference",
+        };
+        let gradient = match gradient {
+            crate::odin::GradientMode::CrossEntropy => "cross-entropy",
+            crate::odin::GradientMode::Entropy => "entropy",
+        };
+        format!(
+            "{} folds of {} trained on {}; T {temperature}, epsilon {epsilon}, {gradient} gradient; {definition} \
+             definitions, percent\nin-distribution: {} ({} images), ensemble accuracy {:.2}\n",
+            self.folds,
+            self.network,
+            self.trained_on,
+            self.id.name,
+            self.id.images,
+            100.0 * self.id.accuracy,
+        )
+    }
+}
+
+/// The five metrics, in the order of the paper's tables.
+pub const COLUMNS: [&str; 5] = ["FPR95", "det. err.", "AUROC", "AUPR-in", "AUPR-out"];
+
+/// The metrics in percent; a dash where one is not defined.
+pub fn cells(metrics: &Metrics) -> [String; 5] {
+    let percent = |value: f64| format!("{:.2}", 100.0 * value);
+    [
+        metrics.fpr_at_95_tpr.map_or("-".to_owned(), percent),
+        percent(metrics.detection_error),
+        percent(metrics.auroc),
+        percent(metrics.aupr_in),
+        percent(metrics.aupr_out),
+    ]
+}

@@ -1,0 +1,188 @@
+//! Weights: a manifest and one compact file per fold, bytes in and bytes out, so that the command line and the page
+//! read the same files.
+//!
+//! A fold file is a safetensors file whose tensors of rank 2 and more are half precision; vectors stay single, since a
+//! running variance would underflow. `manifest.json` says what the files hold and pins each one's size and SHA-256.
+
+use burn::{
+    module::Module,
+    tensor::{DType, Device},
+};
+use burn_pack::Tensor as PackTensor;
+use burn_store::{FloatCastAdapter, ModuleAdapter, ModuleContext, ModuleSnapshot, SafetensorsStore};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    fold::Fold,
+    image::Normalisation,
+    model::{Classifier, Network, TrainingMode},
+    odin::Odin,
+    recipe::Recipe,
+    report::Provenance,
+    train::EpochRecord,
+};
+
+/// Version of the manifest and of the fold files. A reader takes this version only.
+pub const FORMAT: u32 = 1;
+
+/// Name of the manifest in a weights folder.
+pub const MANIFEST: &str = "manifest.json";
+
+/// What a weights folder holds and how it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// Name of the training data set, such as `cifar10`.
+    pub dataset: String,
+    /// SHA-256 of the training images, `[n, 3, 32, 32]` u8.
+    pub images_sha256: String,
+    /// Class names, in label order.
+    pub classes: Vec<String>,
+    /// The folds' network.
+    pub network: Network,
+    /// Number of folds of the split; fewer may have been trained so far.
+    pub fold_count: usize,
+    /// Seed of the class permutation.
+    pub split_seed: u32,
+    /// Normalisation of the images.
+    pub normalisation: Normalisation,
+    /// Temperature, epsilon and gradient of the perturbation.
+    pub odin: Odin,
+    /// Ensemble score that 95% of the held-out training images reach; none until all folds are trained.
+    pub threshold: Option<f64>,
+    /// Share of the training images that was held out.
+    pub hold_out: f64,
+    /// How the folds were trained.
+    pub recipe: Recipe,
+    /// The folds that are there, by number.
+    pub folds: Vec<FoldEntry>,
+}
+
+/// One fold's file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FoldEntry {
+    /// Its split of the classes.
+    #[serde(flatten)]
+    pub fold: Fold,
+    /// File name inside the folder.
+    pub file: String,
+    /// Size of the file.
+    pub bytes: usize,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+    /// The epoch whose weights these are, 1-based.
+    pub epoch: usize,
+    /// Every epoch of the training.
+    pub history: Vec<EpochRecord>,
+    /// How the file was made.
+    pub provenance: Provenance,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`Error::Manifest`] for bytes that are no manifest, [`Error::WeightsVersion`] for another version's.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_slice(bytes)?;
+        if version.format != FORMAT {
+            return Err(Error::WeightsVersion { expected: FORMAT, found: version.format });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// The manifest as JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("a manifest has no maps with keys other than strings")
+    }
+}
+
+impl FoldEntry {
+    /// Describes the file `bytes` of a fold.
+    pub fn new(fold: Fold, bytes: &[u8], epoch: usize, history: Vec<EpochRecord>, provenance: Provenance) -> Self {
+        FoldEntry {
+            file: format!("fold-{}.safetensors", fold.number),
+            fold,
+            bytes: bytes.len(),
+            sha256: sha256(bytes),
+            epoch,
+            history,
+            provenance,
+        }
+    }
+
+    /// Checks the file's size and hash, then reads the classifier, ready for scoring.
+    ///
+    /// # Errors
+    /// [`Error::WeightsHash`] for a file of another size or hash, [`Error::Weights`] for one whose tensors do not fit
+    /// `network`.
+    pub fn read(&self, bytes: &[u8], network: &Network, device: &Device) -> Result<Classifier> {
+        let found = sha256(bytes);
+        if bytes.len() != self.bytes || found != self.sha256 {
+            return Err(Error::WeightsHash {
+                file: self.file.clone(),
+                expected: format!("{} bytes, {}", self.bytes, self.sha256),
+                found: format!("{} bytes, {found}", bytes.len()),
+            });
+        }
+        from_bytes(bytes, network, self.fold.kept.len(), device)
+            .map_err(|reason| Error::Weights { file: self.file.clone(), reason })
+    }
+}
+
+/// The compact file of a classifier.
+pub fn to_bytes(classifier: &Classifier) -> Result<Vec<u8>> {
+    let mut store = SafetensorsStore::from_bytes(None).skip_enum_variants(true).with_to_adapter(HalfMatrices);
+    let written = classifier.save_into(&mut store).and_then(|()| store.get_bytes());
+    written.map_err(|error| Error::Weights { file: "new weights".to_owned(), reason: error.to_string() })
+}
+
+/// Lower-case hexadecimal SHA-256.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The classifier of a compact file, or why it is not one.
+fn from_bytes(
+    bytes: &[u8],
+    network: &Network,
+    classes: usize,
+    device: &Device,
+) -> std::result::Result<Classifier, String> {
+    let mut store = SafetensorsStore::from_bytes(Some(bytes.to_vec()))
+        .skip_enum_variants(true)
+        .with_from_adapter(FloatCastAdapter::to(DType::F32));
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut classifier = network.init(classes, TrainingMode::default(), &mut rng, device);
+    let applied = classifier.load_from(&mut store).map_err(|error| error.to_string())?;
+    if !applied.unused.is_empty() {
+        return Err(format!("expected the tensors of {network}, found also {}", applied.unused.join(", ")));
+    }
+    Ok(classifier.valid())
+}
+
+/// Casts matrices and filters to half precision and leaves vectors as they are.
+#[derive(Clone)]
+struct HalfMatrices;
+
+impl ModuleAdapter for HalfMatrices {
+    fn adapt(&self, tensor: PackTensor, context: ModuleContext<'_>) -> PackTensor {
+        match tensor.shape.num_dims() {
+            0 | 1 => tensor,
+            _ => FloatCastAdapter::to(DType::F16).adapt(tensor, context),
+        }
+    }
+
+    fn clone_box(&self) -> Box<dyn ModuleAdapter> {
+        Box::new(self.clone())
+    }
+}
