@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     fold::Fold,
     image::{Normalisation, PIXELS},
+    learner::Batch,
     recipe::Recipe,
     train::{FoldData, steps_per_epoch},
 };
@@ -24,16 +25,6 @@ pub(crate) enum Purpose {
     Augmentation,
 }
 
-/// One step's images, normalised.
-pub(crate) struct Batch {
-    /// `[n, 3, 32, 32]` images of kept classes.
-    pub kept: Vec<f32>,
-    /// `[n]` logit indices.
-    pub labels: Vec<i64>,
-    /// `[m, 3, 32, 32]` images of left-out classes, where the recipe uses them.
-    pub left_out: Option<Vec<f32>>,
-}
-
 /// The training images of one fold.
 pub(crate) struct Batches<'a> {
     pub fold: &'a Fold,
@@ -42,7 +33,7 @@ pub(crate) struct Batches<'a> {
     left_out: Vec<usize>,
     pub recipe: &'a Recipe,
     train: &'a Dataset,
-    normalisation: Normalisation,
+    pub normalisation: Normalisation,
 }
 
 impl<'a> Batches<'a> {
@@ -92,24 +83,17 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// The images of `indices`, normalised, without augmentation.
-    pub fn plain(&self, indices: &[usize]) -> Vec<f32> {
-        let pixels: Vec<u8> = indices.iter().flat_map(|&index| self.train.image(index)).copied().collect();
-        self.normalised(&pixels)
+    /// The images of `indices` as they are.
+    pub fn pixels(&self, indices: &[usize]) -> Vec<u8> {
+        indices.iter().flat_map(|&index| self.train.image(index)).copied().collect()
     }
 
-    fn augmented(&self, indices: &[usize], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    fn augmented(&self, indices: &[usize], rng: &mut ChaCha8Rng) -> Vec<u8> {
         let mut pixels = vec![0; indices.len() * PIXELS];
         for (out, &index) in pixels.chunks_exact_mut(PIXELS).zip(indices) {
             augment(self.train.image(index), &self.recipe.augmentation, rng, out);
         }
-        self.normalised(&pixels)
-    }
-
-    fn normalised(&self, pixels: &[u8]) -> Vec<f32> {
-        let mut values = vec![0.0; pixels.len()];
-        self.normalisation.apply(pixels, &mut values);
-        values
+        pixels
     }
 
     fn logit(&self, index: usize) -> i64 {

@@ -171,8 +171,9 @@ impl Outputs<'_> {
         (0..self.len()).map(|image| argmax(&self.class_probabilities(image))).collect()
     }
 
-    /// Accuracy of each fold, 0 to 1, on the images of its kept classes; `labels` are the images' classes.
-    pub fn fold_accuracies(&self, labels: &[u16]) -> Vec<f64> {
+    /// Accuracy of each fold, 0 to 1, on the images of its kept classes, where there are any; `labels` are the images'
+    /// classes.
+    pub fn fold_accuracies(&self, labels: &[u16]) -> Vec<Option<f64>> {
         let accuracy = |&(fold, outputs): &(&Fold, &FoldOutputs)| {
             let (mut kept, mut correct) = (0, 0);
             for (image, &label) in labels.iter().enumerate() {
@@ -181,7 +182,7 @@ impl Outputs<'_> {
                     correct += u32::from(argmax(row(&outputs.logits, fold.kept.len(), image)) == expected);
                 }
             }
-            f64::from(correct) / f64::from(kept)
+            (kept > 0).then(|| f64::from(correct) / f64::from(kept))
         };
         self.folds.iter().map(accuracy).collect()
     }
@@ -222,4 +223,74 @@ pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
 
 fn row(values: &[f32], width: usize, index: usize) -> &[f32] {
     &values[index * width..][..width]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fold(number: usize, left_out: usize, kept: [usize; 2]) -> Fold {
+        Fold { number, left_out: vec![left_out], kept: kept.to_vec() }
+    }
+
+    /// Two images and two folds of three classes; logits before and after the perturbation.
+    fn with_outputs(check: impl Fn(&Outputs)) {
+        let folds = [fold(1, 2, [1, 0]), fold(2, 0, [2, 1])];
+        let outputs = [
+            FoldOutputs { logits: vec![0.0, 3.0, 1.0, 1.0], perturbed: vec![0.0, 4.0, 1.0, 2.0] },
+            FoldOutputs { logits: vec![1.0, 0.0, 0.0, 2.0], perturbed: vec![2.0, 0.0, 0.0, 3.0] },
+        ];
+        check(&Outputs { classes: 3, temperature: 10.0, folds: folds.iter().zip(&outputs).collect() });
+    }
+
+    #[test]
+    fn the_score_is_the_sum_of_the_folds_scores_of_the_perturbed_image() {
+        with_outputs(|outputs| {
+            let expected = [
+                scores::eloc(&[0.0, 4.0], 10.0) + scores::eloc(&[2.0, 0.0], 10.0),
+                scores::eloc(&[1.0, 2.0], 10.0) + scores::eloc(&[0.0, 3.0], 10.0),
+            ];
+            assert_eq!(outputs.scores(Score::Eloc), expected);
+            let folds = outputs.fold_scores();
+            assert_eq!([folds[0][0] + folds[1][0], folds[0][1] + folds[1][1]], expected);
+        });
+    }
+
+    #[test]
+    fn probabilities_are_the_mean_softmax_of_the_folds_classes() {
+        with_outputs(|outputs| {
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let expected = [sigmoid(3.0) / 2.0, (sigmoid(-3.0) + sigmoid(-1.0)) / 2.0, sigmoid(1.0) / 2.0];
+            for (found, expected) in outputs.class_probabilities(0).into_iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-12);
+            }
+            assert_eq!(outputs.predictions(), [0, 1]);
+            let largest = outputs.scores(Score::MaxSoftmax)[0];
+            assert_eq!(largest, outputs.class_probabilities(0)[0]);
+        });
+    }
+
+    #[test]
+    fn a_fold_is_measured_on_its_kept_classes() {
+        // Fold 1 never saw class 2, fold 2 never saw class 0.
+        with_outputs(|outputs| assert_eq!(outputs.fold_accuracies(&[0, 1]), [Some(1.0), Some(1.0)]));
+        with_outputs(|outputs| assert_eq!(outputs.fold_accuracies(&[1, 2]), [Some(0.0), Some(0.0)]));
+        with_outputs(|outputs| assert_eq!(outputs.fold_accuracies(&[2, 2]), [None, Some(0.5)]));
+    }
+
+    #[test]
+    fn the_other_scores_are_their_formulas() {
+        with_outputs(|outputs| {
+            let p = outputs.class_probabilities(1);
+            for (score, expected) in [
+                (Score::OdinFold1, scores::max_softmax(&[1.0, 2.0], 10.0)),
+                (Score::MaxLogit, (1.0 + 2.0) / 2.0),
+                (Score::Energy, (scores::energy(&[1.0, 1.0], 1.0) + scores::energy(&[0.0, 2.0], 1.0)) / 2.0),
+                (Score::Entropy, -scores::entropy(&p)),
+                (Score::Gen, scores::gen_score(&p)),
+            ] {
+                assert_eq!(outputs.scores(score)[1], expected, "{score:?}");
+            }
+        });
+    }
 }

@@ -136,6 +136,17 @@ pub enum Error {
         left_out: usize,
     },
 
+    /// Nothing to measure a fold's accuracy on.
+    #[error("fold {fold}: expected validation images of kept classes, found none")]
+    NoValidation {
+        /// 1-based number of the fold.
+        fold: usize,
+    },
+
+    /// A training of no epochs.
+    #[error("recipe: expected at least 1 epoch, found 0")]
+    NoEpochs,
+
     /// The training diverged.
     #[error(
         "fold {fold}, epoch {epoch}, step {step}: expected a finite loss, found none; \

@@ -1,4 +1,14 @@
 //! Out-of-distribution detection with an ensemble of self-supervised leave-out classifiers (Vyas et al., ECCV 2018).
+//!
+//! ```text
+//! files -> image, archive -> dataset -> fold -> batches (augment) -> learner (model, loss, sgd) -> weights
+//!                                                                                                     |
+//!                    report <- metrics <- scores <- ensemble <- odin <- model  <----------------------+
+//! ```
+//!
+//! To follow one image from file to score, read [`image`], [`model`], [`odin`], [`ensemble`] and [`scores`]; for
+//! training, [`fold`], [`loss`], [`learner`] and [`train`]. Everything here takes bytes, slices and tensors and returns
+//! the same; files and the terminal are the command line's.
 
 pub mod archive;
 pub mod augment;
@@ -8,6 +18,7 @@ pub mod ensemble;
 pub mod error;
 pub mod fold;
 pub mod image;
+pub mod learner;
 pub mod loss;
 pub mod metrics;
 pub mod model;
@@ -18,4 +29,5 @@ pub mod scores;
 mod sgd;
 pub mod synthetic;
 pub mod train;
+pub mod validation;
 pub mod weights;

@@ -78,8 +78,10 @@ fn loss_gradient(logits: Tensor<2>, settings: &Odin) -> Tensor<2> {
     match settings.gradient {
         GradientMode::CrossEntropy => {
             let [_, classes] = logits.dims();
-            let target = logits.argmax(1).squeeze_dim::<1>(1).one_hot::<2>(classes);
-            p - target.float()
+            let target = logits.argmax(1).squeeze_dim::<1>(1).one_hot::<2>(classes).float();
+            // p - target, without the cancellation in 1 - p of a confident network.
+            let others = p * (-target.clone() + 1.0);
+            others.clone() - target * others.sum_dim(1)
         }
         GradientMode::Entropy => {
             let mean = (p.clone() * centred.clone()).sum_dim(1);

@@ -70,8 +70,8 @@ pub struct IdSet {
     pub images: usize,
     /// Accuracy of the folds' mean softmax, 0 to 1.
     pub accuracy: f64,
-    /// Accuracy of each fold on its kept classes, 0 to 1.
-    pub fold_accuracies: Vec<f64>,
+    /// Accuracy of each fold on its kept classes, 0 to 1, where there are images of them.
+    pub fold_accuracies: Vec<Option<f64>>,
 }
 
 /// An out-of-distribution set and how well each score tells it apart.
@@ -138,20 +138,33 @@ impl Report {
         text
     }
 
-    /// The same as Markdown.
+    /// The same as Markdown: a table of the ensemble's own score and one that compares all scores.
     pub fn markdown(&self) -> String {
         let mut text = self.heading();
-        let _ = writeln!(text, "\n| out-of-distribution set | score | {} |", COLUMNS.join(" | "));
-        let _ = writeln!(text, "|---|---|{}", "---:|".repeat(COLUMNS.len()));
+        let _ = writeln!(text, "\n| out-of-distribution set | images | {} |", COLUMNS.join(" | "));
+        let _ = writeln!(text, "|---|---:|{}", "---:|".repeat(COLUMNS.len()));
         for set in &self.ood {
-            for (index, row) in set.scores.iter().enumerate() {
-                let name = if index == 0 { format!("{} ({})", set.name, set.images) } else { String::new() };
-                let _ = writeln!(text, "| {name} | {} | {} |", row.score.label(), cells(&row.metrics).join(" | "));
+            for row in set.scores.iter().filter(|row| row.score == Score::Eloc) {
+                let _ = writeln!(text, "| {} | {} | {} |", set.name, set.images, cells(&row.metrics).join(" | "));
             }
         }
+        let _ = writeln!(text, "\n| AUROC / FPR95 | {} |", Score::ALL.map(Score::label).join(" | "));
+        let _ = writeln!(text, "|---|{}", "---:|".repeat(Score::ALL.len()));
+        for set in &self.ood {
+            let pairs: Vec<String> = set
+                .scores
+                .iter()
+                .map(|row| {
+                    let [fpr, _, auroc, ..] = cells(&row.metrics);
+                    format!("{auroc} / {fpr}")
+                })
+                .collect();
+            let _ = writeln!(text, "| {} | {} |", set.name, pairs.join(" | "));
+        }
         let Provenance { command, version, commit, device, seconds } = &self.provenance;
-        let commit = commit.as_deref().unwrap_or("unknown commit");
-        let _ = writeln!(text, "\nMade by `{command}` (eloc {version}, {commit}) on {device} in {seconds:.0} s.");
+        let commit = commit.as_deref().unwrap_or("unknown");
+        let _ =
+            writeln!(text, "\nMade by `{command}`, version {version}, commit {commit}, on {device} in {seconds:.0} s.");
         text
     }
 
@@ -191,4 +204,46 @@ pub fn cells(metrics: &Metrics) -> [String; 5] {
         percent(metrics.aupr_in),
         percent(metrics.aupr_out),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let metrics =
+            Metrics { fpr_at_95_tpr: None, detection_error: 0.25, auroc: 0.98765, aupr_in: 1.0, aupr_out: 0.5 };
+        Report {
+            provenance: Provenance::new("eloc evaluate".to_owned(), "CPU".to_owned(), 2.0),
+            trained_on: "shapes".to_owned(),
+            network: Network::COMPACT,
+            folds: 5,
+            odin: Odin::default(),
+            definition: Definition::Reference,
+            id: IdSet { name: "shapes".to_owned(), images: 10, accuracy: 0.9, fold_accuracies: vec![Some(0.9); 5] },
+            ood: vec![OodSet {
+                name: "noise".to_owned(),
+                images: 20,
+                scores: Score::ALL.map(|score| ScoreMetrics { score, metrics }).to_vec(),
+            }],
+        }
+    }
+
+    #[test]
+    fn tables_show_percent_and_a_dash_for_what_is_not_defined() {
+        let text = report().text();
+        assert!(text.contains("ensemble accuracy 90.00"), "{text}");
+        let row = text.lines().find(|line| line.trim_start().starts_with("ELOC ")).unwrap();
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(cells, ["ELOC", "-", "25.00", "98.77", "100.00", "50.00"]);
+        let markdown = report().markdown();
+        assert!(markdown.contains("| noise | 20 | - | 25.00 | 98.77 | 100.00 | 50.00 |"), "{markdown}");
+        assert_eq!(markdown.matches("98.77 / -").count(), Score::ALL.len());
+    }
+
+    #[test]
+    fn a_report_comes_back_from_json() {
+        let json = serde_json::to_string(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
+    }
 }

@@ -1,47 +1,39 @@
 //! Training of one leave-out classifier.
 //!
 //! In: a network's name, a [`Recipe`], the images and a [`Fold`]. Out: the trained classifier. After each epoch the
-//! caller gets an [`EpochRecord`] and a [`Checkpoint`] from which a later call goes on to the same weights. Every
-//! random choice is a function of the seed and the step, so that no generator state has to be kept.
+//! caller gets the [`EpochRecord`]s so far and a [`Checkpoint`] from which a later call goes on to the same weights.
+//! Every random choice is a function of the seed and the step, so that no generator state has to be kept.
 
 use std::{ops::ControlFlow, sync::mpsc, time::Instant};
 
 use burn::{
-    module::{Module, ParamGroup},
-    nn::BatchNorm,
-    optim::{GradientsParams, ModuleOptimizer},
+    module::Module,
     store::{ModuleRecord, RecordError},
-    tensor::{Bytes, Device, Int, Tensor, TensorData},
+    tensor::{Bytes, Device},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    batches::{Batch, Batches, Purpose},
+    batches::{Batches, Purpose},
     dataset::Dataset,
-    ensemble::argmax,
+    ensemble::Member,
     error::{Error, Result},
     fold::Fold,
-    image::{CHANNELS, Normalisation, PIXELS, SIDE},
-    loss::{cross_entropy, margin_entropy_loss},
-    metrics::{self, Definition},
+    image::{Normalisation, PIXELS},
+    learner::{Batch, Learner, Totals},
     model::{Classifier, Network},
-    recipe::{Recipe, Selection, Statistics},
-    scores,
-    sgd::Sgd,
+    recipe::{Recipe, Statistics},
+    validation::{Validation, select, validate},
 };
 
 /// Images for the whitening of the compact network's stem.
 const STEM_IMAGES: usize = 5000;
-/// Images a forward pass while statistics are recomputed or the validation images are scored.
-const FORWARD_BATCH: usize = 250;
+/// Images a forward pass while batch-norm statistics are recomputed.
+const STATISTICS_BATCH: usize = 250;
 /// Steps between two readings of the loss; a reading waits for the device.
 const READ_EVERY: usize = 10;
-/// Temperature of the fold score while training; the method's default.
-const VALIDATION_TEMPERATURE: f64 = 1000.0;
-/// How much accuracy an epoch may lose against the best one and still be selected (Vyas et al. 2018, section 4.1).
-const ACCURACY_SLACK: f64 = 0.02;
 /// Batches made ahead of the training loop.
 const BATCHES_AHEAD: usize = 4;
 
@@ -68,25 +60,20 @@ pub struct EpochRecord {
     pub loss: f64,
     /// Accuracy on the augmented kept-class training images, 0 to 1.
     pub accuracy: f64,
-    /// Accuracy on the kept-class validation images, 0 to 1.
-    pub validation_accuracy: f64,
-    /// AUROC of the fold score between the validation sets, 0 to 1.
-    pub validation_auroc: f64,
-    /// Detection error of the fold score between the validation sets, 0 to 1.
-    pub validation_error: f64,
-    /// AUROC of the max softmax between the validation sets, 0 to 1.
-    pub validation_max_softmax_auroc: f64,
+    /// How the network did on the validation images.
+    #[serde(flatten)]
+    pub validation: Validation,
     /// Seconds the epoch took.
     pub seconds: f64,
 }
 
 /// All that a training run needs to go on after an epoch.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Checkpoint {
     /// The epochs so far.
     pub history: Vec<EpochRecord>,
     /// The epoch selected so far, 1-based.
-    pub selected: usize,
+    pub selected: Option<usize>,
     /// Burnpack bytes of the network.
     pub model: Vec<u8>,
     /// Burnpack bytes of the optimiser.
@@ -141,56 +128,52 @@ pub fn train_fold(
     on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
 ) -> Result<TrainedFold> {
     let batches = Batches::new(recipe, data)?;
-    let autodiff = device.clone().autodiff();
-
-    let mut model = new_model(network, recipe, &batches, &autodiff);
-    let mut optimizer = new_optimizer(recipe);
-    let mut checkpoint =
-        Checkpoint { history: Vec::new(), selected: 0, model: Vec::new(), optimizer: Vec::new(), best: Vec::new() };
-    if let Some(found) = resume {
-        model = load_model(model, &found.model)?;
-        optimizer = optimizer.from_bytes(Bytes::from_bytes_vec(found.optimizer.clone())).map_err(checkpoint_error)?;
-        checkpoint = found;
+    let mut learner = new_learner(network, &batches, device);
+    let mut checkpoint = resume.unwrap_or_default();
+    if !checkpoint.history.is_empty() {
+        learner.model = load_model(learner.model, &checkpoint.model)?;
+        let optimizer = Bytes::from_bytes_vec(checkpoint.optimizer.clone());
+        learner.optimizer = learner.optimizer.from_bytes(optimizer).map_err(checkpoint_error)?;
     }
 
     for epoch in checkpoint.history.len()..recipe.epochs {
         let start = Instant::now();
-        autodiff.seed(recipe.seed ^ ((data.fold.number as u64) << 32) ^ epoch as u64);
-        let totals;
-        (model, totals) = train_epoch(model, &mut optimizer, epoch, &batches, &autodiff, on_event)?;
-        let finished = finish(model.clone(), recipe, &batches, device);
-        let (loss, accuracy) = totals.means();
-        let mut record = validate(&finished, data, device)?;
-        record.epoch = epoch + 1;
-        record.loss = loss;
-        record.accuracy = accuracy;
-        record.seconds = start.elapsed().as_secs_f64();
-        if is_better(recipe.selection, &record, &checkpoint) {
-            checkpoint.selected = record.epoch;
-            checkpoint.best = record_bytes(finished)?;
+        device.seed(recipe.seed ^ ((data.fold.number as u64) << 32) ^ epoch as u64);
+        let totals = train_epoch(&mut learner, epoch, &batches, on_event)?;
+        recompute_statistics(&mut learner, &batches);
+        let member = Member { fold: data.fold.clone(), classifier: learner.model.valid() };
+        let validation = validate(&member, data, device)?;
+
+        let before: Vec<Validation> = checkpoint.history.iter().map(|epoch| epoch.validation).collect();
+        let selected = select(recipe.selection, &before, checkpoint.selected, &validation);
+        if selected > before.len() {
+            checkpoint.best = record_bytes(member.classifier)?;
         }
-        checkpoint.history.push(record);
-        checkpoint.model = record_bytes(model.clone())?;
-        checkpoint.optimizer = optimizer.into_bytes().map_err(checkpoint_error)?.to_vec();
+        checkpoint.selected = Some(selected);
+        checkpoint.history.push(EpochRecord {
+            epoch: epoch + 1,
+            loss: totals.loss(),
+            accuracy: totals.accuracy(),
+            validation,
+            seconds: start.elapsed().as_secs_f64(),
+        });
+        checkpoint.model = record_bytes(learner.model.clone())?;
+        checkpoint.optimizer = learner.optimizer.into_bytes().map_err(checkpoint_error)?.to_vec();
         tell(on_event, Event::Epoch(&checkpoint))?;
     }
 
-    Ok(TrainedFold {
-        classifier: load_model(model.valid(), &checkpoint.best)?,
-        history: checkpoint.history,
-        selected: checkpoint.selected,
-    })
+    let selected = checkpoint.selected.ok_or(Error::NoEpochs)?;
+    let classifier = load_model(learner.model.valid(), &checkpoint.best)?;
+    Ok(TrainedFold { classifier, history: checkpoint.history, selected })
 }
 
-/// Trains epoch `epoch`, counted from 0, and returns the network with the epoch's sums.
+/// Trains epoch `epoch`, counted from 0, and returns its sums.
 fn train_epoch(
-    mut model: Classifier,
-    optimizer: &mut ModuleOptimizer,
+    learner: &mut Learner,
     epoch: usize,
     batches: &Batches,
-    device: &Device,
     on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-) -> Result<(Classifier, Totals)> {
+) -> Result<Totals> {
     let recipe = batches.recipe;
     let steps_per_epoch = steps_per_epoch(batches.kept.len(), recipe.batch);
     let steps = steps_per_epoch * recipe.epochs;
@@ -201,23 +184,20 @@ fn train_epoch(
         let range_ahead = range.clone();
         // Ends when the last batch is taken or the receiver is gone.
         scope.spawn(move || batches.epoch(epoch, range_ahead).try_for_each(|batch| sender.send(batch)));
-        let mut running = Running::new(device);
         for step in range {
             let batch = receiver.recv().expect("the other thread makes a batch for each step");
-            let rate = recipe.learning_rate_at((step as f64 + 0.5) / steps as f64);
-            model = training_step(model, optimizer, batch, rate, recipe, &mut running, device);
+            learner.step(&batch, recipe.learning_rate_at((step as f64 + 0.5) / steps as f64));
             let step = step + 1;
             if step % READ_EVERY == 0 || step % steps_per_epoch == 0 {
-                let read = running.take(device);
-                if !read.loss.is_finite() {
+                let read = learner.take_totals()?;
+                if !read.loss().is_finite() {
                     return Err(Error::NotFinite { fold: batches.fold.number, epoch: epoch + 1, step });
                 }
                 totals.add(&read);
-                let (loss, accuracy) = read.means();
-                tell(on_event, Event::Step { step, steps, loss, accuracy })?;
+                tell(on_event, Event::Step { step, steps, loss: read.loss(), accuracy: read.accuracy() })?;
             }
         }
-        Ok((model, totals))
+        Ok(totals)
     })
 }
 
@@ -228,134 +208,32 @@ fn tell(on_event: &mut dyn FnMut(Event) -> ControlFlow<()>, event: Event) -> Res
     }
 }
 
-/// One step: two forward passes, each with its own batch statistics, and one update.
-fn training_step(
-    model: Classifier,
-    optimizer: &mut ModuleOptimizer,
-    batch: Batch,
-    learning_rate: f64,
-    recipe: &Recipe,
-    running: &mut Running,
-    device: &Device,
-) -> Classifier {
-    let labels = Tensor::<1, Int>::from_data(TensorData::from(batch.labels.as_slice()), device);
-    let kept = model.forward(image_tensor(batch.kept, device));
-    let loss = match batch.left_out {
-        Some(images) => {
-            let left_out = model.forward(image_tensor(images, device));
-            margin_entropy_loss(kept.clone(), labels.clone(), left_out, recipe.loss)
-        }
-        None => cross_entropy(kept.clone(), labels.clone()),
-    };
-    running.add(loss.clone(), kept, labels);
-    let gradients = GradientsParams::from_grads(loss.backward(), &model);
-    optimizer.step(learning_rate, model, gradients)
-}
-
-fn new_model(network: &Network, recipe: &Recipe, batches: &Batches, device: &Device) -> Classifier {
+fn new_learner(network: &Network, batches: &Batches, device: &Device) -> Learner {
     let mut rng = batches.rng(Purpose::Weights, 0);
     let classes = batches.fold.kept.len();
-    let mut model = network.init(classes, recipe.mode(), &mut rng, device);
-    for norm in model.batch_norms_mut() {
-        norm.momentum = recipe.batch_norm_momentum;
+    let mut learner = Learner::new(network, classes, batches.recipe, batches.normalisation, &mut rng, device);
+    let stem_images = batches.pixels(&batches.kept[..batches.kept.len().min(STEM_IMAGES)]);
+    let mut values = vec![0.0; stem_images.len()];
+    batches.normalisation.apply(&stem_images, &mut values);
+    learner.model = learner.model.fit_stem(&values);
+    learner
+}
+
+/// Gives the network the batch-norm statistics that the recipe wants it to be scored with.
+fn recompute_statistics(learner: &mut Learner, batches: &Batches) {
+    let Statistics::Recomputed(images) = batches.recipe.statistics else { return };
+    let images = &batches.kept[..batches.kept.len().min(images)];
+    // Forward passes that no backward pass follows would keep their activations for one.
+    let mut model = learner.model.clone().no_grad();
+    for (index, part) in images.chunks(STATISTICS_BATCH).enumerate() {
+        // Shares of 1, 1/2, 1/3, ... give the mean over all parts.
+        model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = 1.0 / (index + 1) as f64);
+        learner.forward(&model, &batches.pixels(part));
     }
-    let stem_images = &batches.kept[..batches.kept.len().min(STEM_IMAGES)];
-    model.fit_stem(&batches.plain(stem_images))
-}
-
-fn new_optimizer(recipe: &Recipe) -> ModuleOptimizer {
-    let sgd = |factor: f64| Sgd::new(factor, recipe.momentum, recipe.nesterov, recipe.weight_decay / factor);
-    let biases = ParamGroup::from_predicate("beta");
-    ModuleOptimizer::from(sgd(1.0)).with_group(biases, sgd(recipe.bias_factor), None)
-}
-
-/// The network as it will be scored: with its final batch-norm statistics, on the plain device.
-fn finish(mut model: Classifier, recipe: &Recipe, batches: &Batches, device: &Device) -> Classifier {
-    if let Statistics::Recomputed(images) = recipe.statistics {
-        let autodiff = device.clone().autodiff();
-        let images = &batches.kept[..batches.kept.len().min(images)];
-        for (index, part) in images.chunks(FORWARD_BATCH).enumerate() {
-            // Shares of 1, 1/2, 1/3, ... give the mean over all parts.
-            set_momentum(&mut model, 1.0 / (index + 1) as f64);
-            model.forward(image_tensor(batches.plain(part), &autodiff));
-        }
-        set_momentum(&mut model, recipe.batch_norm_momentum);
+    for (norm, measured) in learner.model.batch_norms_mut().into_iter().zip(model.batch_norms_mut()) {
+        norm.running_mean = measured.running_mean.clone();
+        norm.running_var = measured.running_var.clone();
     }
-    model.valid()
-}
-
-fn set_momentum(model: &mut Classifier, momentum: f64) {
-    model.batch_norms_mut().into_iter().for_each(|norm: &mut BatchNorm| norm.momentum = momentum);
-}
-
-/// Accuracy and detection of a finished network on the validation images; the training columns are left at 0.
-fn validate(model: &Classifier, data: &FoldData, device: &Device) -> Result<EpochRecord> {
-    let id_logits = logits(model, &data.validation.images, &data.normalisation, device)?;
-    let ood_logits = logits(model, data.validation_ood, &data.normalisation, device)?;
-
-    let (mut kept, mut correct) = (0, 0);
-    for (logits, &label) in id_logits.iter().zip(&data.validation.labels) {
-        if let Some(expected) = data.fold.logit(usize::from(label)) {
-            kept += 1;
-            correct += usize::from(argmax(logits) == expected);
-        }
-    }
-    let score = |logits: &[Vec<f32>], score: fn(&[f32]) -> f64| -> Vec<f64> {
-        logits.iter().map(|logits| score(logits)).collect()
-    };
-    let fold_score = |logits: &[f32]| scores::eloc(logits, VALIDATION_TEMPERATURE);
-    let max_softmax = |logits: &[f32]| scores::max_softmax(logits, 1.0);
-    let detection =
-        metrics::metrics(&score(&id_logits, fold_score), &score(&ood_logits, fold_score), Definition::Standard)?;
-    Ok(EpochRecord {
-        epoch: 0,
-        loss: 0.0,
-        accuracy: 0.0,
-        validation_accuracy: f64::from(correct as u32) / f64::from(kept.max(1) as u32),
-        validation_auroc: detection.auroc,
-        validation_error: detection.detection_error,
-        validation_max_softmax_auroc: metrics::auroc(&score(&id_logits, max_softmax), &score(&ood_logits, max_softmax)),
-        seconds: 0.0,
-    })
-}
-
-/// Whether an epoch takes the place of the one selected so far.
-fn is_better(selection: Selection, record: &EpochRecord, checkpoint: &Checkpoint) -> bool {
-    let Some(selected) = checkpoint.selected.checked_sub(1).map(|index| &checkpoint.history[index]) else {
-        return true;
-    };
-    let best_accuracy =
-        checkpoint.history.iter().map(|epoch| epoch.validation_accuracy).fold(record.validation_accuracy, f64::max);
-    let accurate = |epoch: &EpochRecord| epoch.validation_accuracy >= best_accuracy - ACCURACY_SLACK;
-    let detects_better = match selection {
-        Selection::Last => return true,
-        Selection::Reference => {
-            return record.validation_max_softmax_auroc > selected.validation_max_softmax_auroc;
-        }
-        Selection::Best => record.validation_auroc > selected.validation_auroc,
-        Selection::Paper => record.validation_error < selected.validation_error,
-    };
-    accurate(record) && (detects_better || !accurate(selected))
-}
-
-/// Logits of `images` `[n, 3, 32, 32]` u8, a row an image.
-fn logits(model: &Classifier, images: &[u8], normalisation: &Normalisation, device: &Device) -> Result<Vec<Vec<f32>>> {
-    let mut rows = Vec::with_capacity(images.len() / PIXELS);
-    for part in images.chunks(FORWARD_BATCH * PIXELS) {
-        let mut values = vec![0.0; part.len()];
-        normalisation.apply(part, &mut values);
-        let logits = model.forward(image_tensor(values, device));
-        let [_, classes] = logits.dims();
-        let values: Vec<f32> = logits.try_into_data()?.try_to_vec().expect("logits are single precision");
-        rows.extend(values.chunks_exact(classes).map(<[f32]>::to_vec));
-    }
-    Ok(rows)
-}
-
-/// `[n, 3, 32, 32]` from normalised planar values.
-fn image_tensor(values: Vec<f32>, device: &Device) -> Tensor<4> {
-    let images = values.len() / PIXELS;
-    Tensor::from_data(TensorData::new(values, [images, CHANNELS, SIDE, SIDE]), device)
 }
 
 fn record_bytes(model: Classifier) -> Result<Vec<u8>> {
@@ -371,75 +249,172 @@ fn checkpoint_error(source: RecordError) -> Error {
     Error::Checkpoint { reason: source.to_string() }
 }
 
-/// Loss and accuracy of the steps since the last reading, kept on the device.
-struct Running {
-    loss: Tensor<1>,
-    correct: Tensor<1>,
-    images: usize,
-    steps: usize,
+/// Runs one training step on blank images and waits for it, so that a caller can tell how long a training will take.
+///
+/// # Errors
+/// [`Error::Device`] when the device fails.
+pub fn time_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) -> Result<()> {
+    let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
+    let mut learner = Learner::new(network, classes, recipe, Normalisation::default(), &mut rng, device);
+    let batch = Batch {
+        kept: vec![0; recipe.batch * PIXELS],
+        labels: vec![0; recipe.batch],
+        left_out: (recipe.left_out_batch > 0).then(|| vec![0; recipe.left_out_batch * PIXELS]),
+    };
+    learner.step(&batch, 0.0);
+    learner.take_totals().map(|_| ())
 }
 
-impl Running {
-    fn new(device: &Device) -> Self {
-        let device = device.clone().inner();
-        Running { loss: Tensor::zeros([1], &device), correct: Tensor::zeros([1], &device), images: 0, steps: 0 }
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::{fold::folds, synthetic};
+
+    struct Run {
+        network: Network,
+        recipe: Recipe,
+        fold: Fold,
+        train: Dataset,
+        validation: Dataset,
+        ood: Vec<u8>,
     }
 
-    fn add(&mut self, loss: Tensor<1>, logits: Tensor<2>, labels: Tensor<1, Int>) {
-        let [images, _] = logits.dims();
-        let correct = logits.inner().argmax(1).squeeze_dim::<1>(1).equal(labels.inner());
-        self.loss = self.loss.clone() + loss.inner();
-        self.correct = self.correct.clone() + correct.float().sum();
-        self.images += images;
-        self.steps += 1;
-    }
-
-    /// Reads the sums and starts anew.
-    fn take(&mut self, device: &Device) -> Totals {
-        let read = std::mem::replace(self, Running::new(device));
-        Totals {
-            loss: read.loss.into_scalar::<f32>().into(),
-            correct: read.correct.into_scalar::<f32>().into(),
-            images: read.images as f64,
-            steps: read.steps as f64,
+    fn run() -> Run {
+        let (train, validation) = synthetic::shapes(8, 1).hold_out(0.25, 1);
+        Run {
+            network: "compact-4-4-4".parse().unwrap(),
+            recipe: Recipe { epochs: 3, batch: 16, left_out_batch: 4, ..Recipe::quick() },
+            fold: folds(10, 5, 3).unwrap().remove(1),
+            ood: synthetic::uniform_noise(20, 1).images,
+            train,
+            validation,
         }
     }
-}
 
-/// Sums over steps.
-#[derive(Default)]
-struct Totals {
-    loss: f64,
-    correct: f64,
-    images: f64,
-    steps: f64,
-}
+    impl Run {
+        fn go(
+            &self,
+            resume: Option<Checkpoint>,
+            on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+        ) -> Result<TrainedFold> {
+            let data = FoldData {
+                fold: &self.fold,
+                train: &self.train,
+                validation: &self.validation,
+                validation_ood: &self.ood,
+                normalisation: Normalisation::default(),
+            };
+            // Dropout draws from one generator a process, which another test's training would seed anew.
+            static ONE_TRAINING: Mutex<()> = Mutex::new(());
+            let _guard = ONE_TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
+            train_fold(&self.network, &self.recipe, &data, resume, &Device::flex(), on_event)
+        }
 
-impl Totals {
-    fn add(&mut self, other: &Totals) {
-        self.loss += other.loss;
-        self.correct += other.correct;
-        self.images += other.images;
-        self.steps += other.steps;
+        fn undisturbed(&self) -> Result<TrainedFold> {
+            self.go(None, &mut |_| ControlFlow::Continue(()))
+        }
     }
 
-    /// Mean loss and accuracy.
-    fn means(&self) -> (f64, f64) {
-        (self.loss / self.steps, self.correct / self.images)
+    fn bytes(trained: TrainedFold) -> Vec<u8> {
+        crate::weights::to_bytes(&trained.classifier).unwrap()
     }
-}
 
-/// Runs one training step on blank images and waits for it, so that a caller can tell how long a training will take.
-pub fn time_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) {
-    let autodiff = device.clone().autodiff();
-    let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
-    let model = network.init(classes, recipe.mode(), &mut rng, &autodiff);
-    let batch = Batch {
-        kept: vec![0.0; recipe.batch * PIXELS],
-        labels: vec![0; recipe.batch],
-        left_out: (recipe.left_out_batch > 0).then(|| vec![0.0; recipe.left_out_batch * PIXELS]),
-    };
-    let mut running = Running::new(&autodiff);
-    training_step(model, &mut new_optimizer(recipe), batch, 0.0, recipe, &mut running, &autodiff);
-    running.take(&autodiff);
+    #[test]
+    fn a_resumed_run_ends_with_the_weights_of_an_undisturbed_one() {
+        for statistics in [Statistics::Recomputed(40), Statistics::Running] {
+            for dropout in [0.0, 0.2] {
+                let mut run = run();
+                run.recipe = Recipe { statistics: statistics.clone(), dropout, ..run.recipe };
+                let expected = bytes(run.undisturbed().unwrap());
+                let mut checkpoint = None;
+                let stopped = run.go(None, &mut |event| match event {
+                    Event::Epoch(found) if found.history.len() == 2 => {
+                        checkpoint = Some(found.clone());
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                });
+                assert!(matches!(stopped, Err(Error::Stopped)));
+                let resumed = run.go(checkpoint, &mut |_| ControlFlow::Continue(())).unwrap();
+                assert_eq!(resumed.history.len(), 3);
+                assert!(bytes(resumed) == expected, "{statistics:?}, dropout {dropout}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_the_weights() {
+        let one = run();
+        let other = Run { recipe: Recipe { seed: 2, ..one.recipe.clone() }, ..run() };
+        let first = bytes(one.undisturbed().unwrap());
+        assert!(first == bytes(one.undisturbed().unwrap()));
+        assert!(first != bytes(other.undisturbed().unwrap()));
+    }
+
+    #[test]
+    fn a_diverged_loss_is_an_error() {
+        let mut run = run();
+        run.recipe.learning_rate = 1e30;
+        assert!(matches!(run.undisturbed(), Err(Error::NotFinite { fold: 2, .. })));
+    }
+
+    #[test]
+    fn another_networks_checkpoint_is_rejected() {
+        let mut checkpoint = None;
+        let first = run();
+        let _ = first.go(None, &mut |event| match event {
+            Event::Epoch(found) => {
+                checkpoint = Some(found.clone());
+                ControlFlow::Break(())
+            }
+            Event::Step { .. } => ControlFlow::Continue(()),
+        });
+        let other = Run { network: "compact-4-4-8".parse().unwrap(), ..run() };
+        let resumed = other.go(checkpoint, &mut |_| ControlFlow::Continue(()));
+        assert!(matches!(resumed, Err(Error::Checkpoint { .. })));
+    }
+
+    #[test]
+    fn a_training_of_no_epochs_is_rejected() {
+        let mut run = run();
+        run.recipe.epochs = 0;
+        assert!(matches!(run.undisturbed(), Err(Error::NoEpochs)));
+    }
+
+    #[test]
+    fn a_fold_without_left_out_images_is_rejected() {
+        let mut run = run();
+        let kept: Vec<usize> = (0..run.train.len())
+            .filter(|&index| run.fold.logit(usize::from(run.train.labels[index])).is_some())
+            .collect();
+        run.train = run.train.subset(&kept);
+        assert!(matches!(run.undisturbed(), Err(Error::FoldData { fold: 2, left_out: 0, .. })));
+        run.recipe.left_out_batch = 0;
+        assert!(run.undisturbed().is_ok(), "without the entropy term none are needed");
+    }
+
+    #[test]
+    fn a_fold_without_validation_images_of_kept_classes_is_rejected() {
+        let mut run = run();
+        let left_out = run.fold.left_out[0];
+        let of_left_out: Vec<usize> =
+            (0..run.validation.len()).filter(|&index| usize::from(run.validation.labels[index]) == left_out).collect();
+        run.validation = run.validation.subset(&of_left_out);
+        assert!(matches!(run.undisturbed(), Err(Error::NoValidation { fold: 2 })));
+    }
+
+    /// Scoring gives an image the same logits alone and among others, which a network left in training mode does not.
+    #[test]
+    fn a_trained_classifier_scores_an_image_alike_in_any_batch() {
+        let run = run();
+        let member = Member { fold: run.fold.clone(), classifier: run.undisturbed().unwrap().classifier };
+        let logits = |images: &[u8]| member.logits(images, &Normalisation::default(), &Device::flex()).unwrap();
+        let together = logits(&run.validation.images);
+        for (image, expected) in run.validation.images.chunks_exact(PIXELS).zip(together.chunks_exact(8)) {
+            // Matrix products of another size may add in another order.
+            assert!(logits(image).iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+    }
 }

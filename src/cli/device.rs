@@ -9,7 +9,7 @@ use clap::ValueEnum;
 /// What `--device` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DeviceChoice {
-    /// A hardware GPU where there is one, else the CPU.
+    /// A hardware GPU where there is one, else the CPU, with PyTorch's kernels where they were built in.
     Auto,
     /// Burn's CPU backend.
     Cpu,
@@ -44,7 +44,7 @@ impl DeviceChoice {
     /// When a device was asked for by name and is not there or was not built in.
     pub fn open(self) -> Result<ChosenDevice> {
         match self {
-            DeviceChoice::Auto => Ok(gpu::hardware().unwrap_or_else(cpu)),
+            DeviceChoice::Auto => Ok(gpu::hardware().or_else(|| libtorch().ok()).unwrap_or_else(cpu)),
             DeviceChoice::Cpu => Ok(cpu()),
             DeviceChoice::Gpu => match gpu::hardware() {
                 Some(device) => Ok(device),

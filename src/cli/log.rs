@@ -63,8 +63,8 @@ fn plot(fold: usize, history: &[EpochRecord]) -> Result<String, Box<dyn std::err
             .legend(key(BLACK));
         let curves: [(&str, RGBColor, fn(&EpochRecord) -> f64); 3] = [
             ("training accuracy", RGBColor(0, 114, 178), |epoch| epoch.accuracy),
-            ("held-out accuracy", RGBColor(213, 94, 0), |epoch| epoch.validation_accuracy),
-            ("held-out AUROC", RGBColor(0, 158, 115), |epoch| epoch.validation_auroc),
+            ("held-out accuracy", RGBColor(213, 94, 0), |epoch| epoch.validation.accuracy),
+            ("held-out AUROC", RGBColor(0, 158, 115), |epoch| epoch.validation.auroc),
         ];
         for (label, colour, of) in curves {
             chart

@@ -7,6 +7,7 @@ use std::{
 
 use eloc::{
     dataset::Dataset,
+    error::Result,
     fold::Fold,
     model::Network,
     recipe::Recipe,
@@ -67,10 +68,10 @@ impl Progress {
             self.epochs,
             epoch.loss,
             100.0 * epoch.accuracy,
-            100.0 * epoch.validation_accuracy,
-            100.0 * epoch.validation_auroc,
+            100.0 * epoch.validation.accuracy,
+            100.0 * epoch.validation.auroc,
             duration(Duration::from_secs_f64(epoch.seconds)),
-            if checkpoint.selected == epoch.epoch { ", selected" } else { "" },
+            if checkpoint.selected == Some(epoch.epoch) { ", selected" } else { "" },
         ));
     }
 
@@ -99,12 +100,17 @@ pub fn bar(total: u64, template: &str) -> ProgressBar {
 }
 
 /// About how long one training step takes.
-pub fn step_time(network: &Network, recipe: &Recipe, classes: usize, device: &burn::tensor::Device) -> Duration {
+pub fn step_time(
+    network: &Network,
+    recipe: &Recipe,
+    classes: usize,
+    device: &burn::tensor::Device,
+) -> Result<Duration> {
     // The first step also compiles and tunes.
-    time_step(network, recipe, classes, device);
+    time_step(network, recipe, classes, device)?;
     let start = Instant::now();
-    time_step(network, recipe, classes, device);
-    start.elapsed()
+    time_step(network, recipe, classes, device)?;
+    Ok(start.elapsed())
 }
 
 /// For people: `3 minutes`.

@@ -90,7 +90,7 @@ pub struct Checkpoints {
 #[derive(Serialize, Deserialize)]
 struct State {
     history: Vec<EpochRecord>,
-    selected: usize,
+    selected: Option<usize>,
 }
 
 impl Checkpoints {

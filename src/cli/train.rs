@@ -20,6 +20,7 @@ use eloc::{
     train::{Event, FoldData, TrainedFold, train_fold},
     weights::{self, FORMAT, FoldEntry, Manifest},
 };
+use serde_json::Value;
 
 use super::{
     data::{self, TrainingData},
@@ -329,7 +330,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
     let progress = Progress::training(&recipe, &missing, &train);
-    announce(&start, &train, &missing, &device, &out, &progress);
+    announce(&start, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
         let trained = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
@@ -377,21 +378,30 @@ fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
 
 /// Refuses to go on in a folder that belongs to a run with other data or settings.
 fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
-    let plain = |manifest: &Manifest| {
+    let settings = |manifest: &Manifest| {
         let manifest = Manifest { threshold: None, folds: Vec::new(), odin: expected.odin, ..manifest.clone() };
         serde_json::to_value(manifest).expect("a manifest is JSON")
     };
-    let (expected, found) = (plain(expected), plain(found));
-    let fields = expected.as_object().expect("a manifest is an object");
-    let Some((name, value)) = fields.iter().find(|(name, value)| found[name.as_str()] != **value) else {
+    let Some((name, there, now)) = first_difference("", &settings(found), &settings(expected)) else {
         return Ok(());
     };
     bail!(
-        "{}: expected a run with these settings, found one with another {name} ({} there, {value} now); \
-         take another --out, or the same settings to go on",
+        "{}: expected a run with the same {name}, found {there} there and {now} now; take another --out, or the same \
+         settings to go on",
         out.display(),
-        found[name.as_str()],
     )
+}
+
+/// Path and values of the first place where two JSON values differ.
+fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
+    match (a, b) {
+        (Value::Object(fields), Value::Object(others)) => fields.iter().find_map(|(name, value)| {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            first_difference(&path, value, others.get(name).unwrap_or(&Value::Null))
+        }),
+        _ if a == b => None,
+        _ => Some((path.to_owned(), a.clone(), b.clone())),
+    }
 }
 
 /// The images that the choice of the epoch looks at.
@@ -439,7 +449,18 @@ impl Validation {
 }
 
 /// Says what will be trained, where, on what, and about how long it will take.
-fn announce(run: &Manifest, train: &Dataset, folds: &[&Fold], device: &ChosenDevice, out: &Path, progress: &Progress) {
+fn announce(
+    run: &Manifest,
+    train: &Dataset,
+    folds: &[&Fold],
+    device: &ChosenDevice,
+    out: &Path,
+    progress: &Progress,
+) -> Result<()> {
+    if folds.is_empty() {
+        println!("{}: nothing left to train in {}", run.dataset, out.display());
+        return Ok(());
+    }
     println!(
         "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
         run.dataset,
@@ -450,14 +471,14 @@ fn announce(run: &Manifest, train: &Dataset, folds: &[&Fold], device: &ChosenDev
         run.recipe.epochs,
     );
     println!("device {device}; run in {}", out.display());
-    if !folds.is_empty() {
-        let step = progress::step_time(&run.network, &run.recipe, run.classes.len(), &device.device);
-        println!(
-            "about {} at {:.0} images/s",
-            progress::duration(step.mul_f64(progress.steps() as f64)),
-            (run.recipe.batch + run.recipe.left_out_batch) as f64 / step.as_secs_f64()
-        );
-    }
+    let step = progress::step_time(&run.network, &run.recipe, run.classes.len(), &device.device)?;
+    let images = run.recipe.batch + run.recipe.left_out_batch;
+    println!(
+        "about {} at {:.0} images/s",
+        progress::duration(step.mul_f64(progress.steps() as f64)),
+        images as f64 / step.as_secs_f64()
+    );
+    Ok(())
 }
 
 /// Trains one fold from its newest checkpoint, with a log and a plot beside the weights.

@@ -1,0 +1,211 @@
+//! One network in training: a batch in, an updated network out.
+
+use burn::{
+    module::ParamGroup,
+    optim::{GradientsParams, ModuleOptimizer},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    ensemble::image_tensor,
+    error::Result,
+    image::Normalisation,
+    loss::{cross_entropy, margin_entropy_loss},
+    model::{Classifier, Network},
+    recipe::Recipe,
+    sgd::Sgd,
+};
+
+/// One step's images and labels.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// `[n, 3, 32, 32]` u8 images of kept classes.
+    pub kept: Vec<u8>,
+    /// `[n]` logit indices.
+    pub labels: Vec<i64>,
+    /// `[m, 3, 32, 32]` u8 images of left-out classes; none where the recipe does without the entropy term.
+    pub left_out: Option<Vec<u8>>,
+}
+
+/// A network with its optimiser and the sums since they were last read.
+pub struct Learner {
+    /// The network, on an autodiff device.
+    pub model: Classifier,
+    /// Its optimiser.
+    pub optimizer: ModuleOptimizer,
+    recipe: Recipe,
+    normalisation: Normalisation,
+    device: Device,
+    /// `[1]`, kept on the device until they are read.
+    loss: Tensor<1>,
+    correct: Tensor<1>,
+    images: usize,
+    steps: usize,
+}
+
+impl Learner {
+    /// A fresh network with `classes` logits on the plain device `device`, its weights drawn from `rng`.
+    pub fn new(
+        network: &Network,
+        classes: usize,
+        recipe: &Recipe,
+        normalisation: Normalisation,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let autodiff = device.clone().autodiff();
+        let mut model = network.init(classes, recipe.mode(), rng, &autodiff);
+        for norm in model.batch_norms_mut() {
+            norm.momentum = recipe.batch_norm_momentum;
+        }
+        let sgd = |factor: f64| Sgd::new(factor, recipe.momentum, recipe.nesterov, recipe.weight_decay / factor);
+        let biases = ParamGroup::from_predicate("beta");
+        Learner {
+            model,
+            optimizer: ModuleOptimizer::from(sgd(1.0)).with_group(biases, sgd(recipe.bias_factor), None),
+            recipe: recipe.clone(),
+            normalisation,
+            loss: Tensor::zeros([1], device),
+            correct: Tensor::zeros([1], device),
+            images: 0,
+            steps: 0,
+            device: autodiff,
+        }
+    }
+
+    /// One update, after two forward passes that each have their own batch statistics.
+    pub fn step(&mut self, batch: &Batch, learning_rate: f64) {
+        let labels = Tensor::<1, Int>::from_data(TensorData::from(batch.labels.as_slice()), &self.device);
+        let kept = self.forward(&self.model, &batch.kept);
+        let loss = match &batch.left_out {
+            Some(left_out) => {
+                margin_entropy_loss(kept.clone(), labels.clone(), self.forward(&self.model, left_out), self.recipe.loss)
+            }
+            None => cross_entropy(kept.clone(), labels.clone()),
+        };
+        self.add(loss.clone().inner(), kept.inner(), labels.inner());
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
+        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+    }
+
+    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]` u8 from `model` in training mode, which also moves its batch
+    /// statistics.
+    pub fn forward(&self, model: &Classifier, images: &[u8]) -> Tensor<2> {
+        model.forward(image_tensor(images, &self.normalisation, &self.device))
+    }
+
+    /// Reads the sums over the steps since the last reading, which waits for the device, and starts anew.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub fn take_totals(&mut self) -> Result<Totals> {
+        let zero = Tensor::zeros_like(&self.loss);
+        let read = |sum: &mut Tensor<1>| -> Result<f64> {
+            let data = std::mem::replace(sum, zero.clone()).try_into_data()?;
+            let values: Vec<f32> = data.try_to_vec().expect("sums are single precision");
+            Ok(f64::from(values[0]))
+        };
+        Ok(Totals {
+            loss: read(&mut self.loss)?,
+            correct: read(&mut self.correct)?,
+            images: std::mem::take(&mut self.images) as f64,
+            steps: std::mem::take(&mut self.steps) as f64,
+        })
+    }
+
+    fn add(&mut self, loss: Tensor<1>, logits: Tensor<2>, labels: Tensor<1, Int>) {
+        let [images, _] = logits.dims();
+        let correct = logits.argmax(1).squeeze_dim::<1>(1).equal(labels);
+        self.loss = self.loss.clone() + loss;
+        self.correct = self.correct.clone() + correct.float().sum();
+        self.images += images;
+        self.steps += 1;
+    }
+}
+
+/// Sums over steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    loss: f64,
+    correct: f64,
+    images: f64,
+    steps: f64,
+}
+
+impl Totals {
+    /// Mean loss of a step.
+    pub fn loss(&self) -> f64 {
+        self.loss / self.steps
+    }
+
+    /// Accuracy on the kept-class images, 0 to 1.
+    pub fn accuracy(&self) -> f64 {
+        self.correct / self.images
+    }
+
+    /// Adds later steps.
+    pub fn add(&mut self, later: &Totals) {
+        self.loss += later.loss;
+        self.correct += later.correct;
+        self.images += later.images;
+        self.steps += later.steps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::image::PIXELS;
+
+    fn learner(seed: u64) -> Learner {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let network = "compact-8-8-8".parse().unwrap();
+        Learner::new(&network, 3, &Recipe::quick(), Normalisation::default(), &mut rng, &Device::flex())
+    }
+
+    fn batch() -> Batch {
+        let mut rng = ChaCha8Rng::seed_from_u64(9);
+        let mut image = |level: u8| -> Vec<u8> { (0..PIXELS).map(|_| level + rng.random_range(0..60)).collect() };
+        Batch {
+            kept: (0..12).flat_map(|index| image(30 + 80 * (index % 3) as u8)).collect(),
+            labels: (0..12).map(|index| index % 3).collect(),
+            left_out: Some((0..6).flat_map(|_| image(5)).collect()),
+        }
+    }
+
+    #[test]
+    fn some_steps_lower_the_loss() {
+        let (mut learner, batch) = (learner(1), batch());
+        let mut losses = Vec::new();
+        for _ in 0..30 {
+            learner.step(&batch, 0.3);
+            losses.push(learner.take_totals().unwrap().loss());
+        }
+        assert!(losses[29] < 0.5 * losses[0], "{losses:?}");
+    }
+
+    #[test]
+    fn totals_are_means_over_the_steps_since_the_last_reading() {
+        let (mut learner, batch) = (learner(1), batch());
+        learner.step(&batch, 0.0);
+        let one = learner.take_totals().unwrap();
+        learner.step(&batch, 0.0);
+        learner.step(&batch, 0.0);
+        let two = learner.take_totals().unwrap();
+        // Without an update each step sees the same network; batch statistics do not depend on the running ones.
+        assert!((one.loss() - two.loss()).abs() < 1e-6);
+        assert_eq!(one.accuracy(), two.accuracy());
+    }
+
+    /// The published code forwards the two batches separately, so that each is normalised on its own.
+    #[test]
+    fn left_out_images_do_not_change_the_kept_logits() {
+        let (learner, batch) = (learner(1), batch());
+        let before = learner.forward(&learner.model, &batch.kept).to_data();
+        learner.forward(&learner.model, &batch.left_out.unwrap());
+        assert_eq!(learner.forward(&learner.model, &batch.kept).to_data(), before);
+    }
+}

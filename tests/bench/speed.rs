@@ -1,0 +1,125 @@
+//! Images a second of training, plain forward passes and five-fold scoring, for each network and backend.
+//!
+//! `cargo bench` measures the CPU backend, and a GPU where there is one; with `--features libtorch` also PyTorch's CPU
+//! kernels. `tests/bench/compare.sh` runs it beside the same work in PyTorch.
+
+use burn::{module::Module, tensor::Device};
+use divan::{Bencher, counter::ItemsCount};
+use eloc::{
+    ensemble::{Member, image_tensor},
+    fold::{self, Fold},
+    image::{Normalisation, PIXELS},
+    learner::{Batch, Learner},
+    model::{Network, TrainingMode},
+    odin::Odin,
+    recipe::Recipe,
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Network, and images of a batch small enough for the large networks on a CPU.
+const WORK: [(&str, usize); 3] = [("compact", 32), ("densenet-bc-100-12", 8), ("wrn-28-10", 4)];
+const CLASSES: usize = 10;
+
+fn main() {
+    divan::main();
+}
+
+/// One line of the result: a backend and a network.
+#[derive(Clone)]
+struct Case {
+    backend: &'static str,
+    device: Device,
+    network: &'static str,
+    batch: usize,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} batch {}", self.backend, self.network, self.batch)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    backends()
+        .into_iter()
+        .flat_map(|(backend, device)| {
+            WORK.map(|(network, batch)| Case { backend, device: device.clone(), network, batch })
+        })
+        .collect()
+}
+
+fn backends() -> Vec<(&'static str, Device)> {
+    vec![
+        ("cpu", Device::flex()),
+        #[cfg(feature = "libtorch")]
+        #[expect(deprecated, reason = "measured beside Burn's own CPU backend")]
+        ("libtorch", Device::libtorch()),
+        #[cfg(feature = "cuda")]
+        ("cuda", Device::cuda(0)),
+    ]
+}
+
+impl Case {
+    fn network(&self) -> Network {
+        self.network.parse().expect("the names are constants")
+    }
+
+    fn images(&self, count: usize) -> Vec<u8> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        (0..count * PIXELS).map(|_| rng.random()).collect()
+    }
+
+    fn member(&self, fold: Fold) -> Member {
+        let mut rng = ChaCha8Rng::seed_from_u64(fold.number as u64);
+        let network = self.network().init(fold.kept.len(), TrainingMode::default(), &mut rng, &self.device);
+        Member { classifier: network.valid(), fold }
+    }
+}
+
+fn folds() -> Vec<Fold> {
+    fold::folds(CLASSES, fold::DEFAULT_FOLDS, fold::DEFAULT_SEED).expect("ten classes make five folds")
+}
+
+/// One step: a batch of kept and a quarter as many left-out images.
+#[divan::bench(args = cases(), sample_count = 5)]
+fn training_step(bencher: Bencher, case: &Case) {
+    let left_out = case.batch / 4;
+    let batch = Batch {
+        kept: case.images(case.batch),
+        labels: (0..case.batch as i64).map(|index| index % 8).collect(),
+        left_out: Some(case.images(left_out)),
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let recipe = Recipe::quick();
+    let mut learner = Learner::new(&case.network(), 8, &recipe, Normalisation::default(), &mut rng, &case.device);
+    bencher.counter(ItemsCount::new(case.batch + left_out)).bench_local(|| {
+        learner.step(&batch, 1e-3);
+        learner.take_totals().expect("the device works")
+    });
+}
+
+/// One plain forward pass, read back.
+#[divan::bench(args = cases(), sample_count = 5)]
+fn forward(bencher: Bencher, case: &Case) {
+    let images = case.images(case.batch);
+    let member = case.member(folds().remove(0));
+    bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
+        let logits = member.classifier.forward(image_tensor(&images, &Normalisation::default(), &case.device));
+        logits.into_data()
+    });
+}
+
+/// Forward pass, input gradient and second forward pass of five folds.
+#[divan::bench(args = cases(), sample_count = 5)]
+fn five_fold_scoring(bencher: Bencher, case: &Case) {
+    let images = case.images(case.batch);
+    let members: Vec<Member> = folds().into_iter().map(|fold| case.member(fold)).collect();
+    bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
+        members
+            .iter()
+            .map(|member| member.outputs(&images, &Odin::default(), &Normalisation::default(), &case.device))
+            .collect::<Result<Vec<_>, _>>()
+            .expect("the device works")
+    });
+}

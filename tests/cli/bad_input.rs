@@ -1,0 +1,338 @@
+//! Bad input: each kind is told in one line that names the file, what was expected and what was found, with exit code
+//! 1, and nothing is left half written.
+
+use std::{fs, path::Path, path::PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    pictures::{self, PIXELS, cifar10_files, cifar10_folder, class_folder, damaged_png, named, tar_gz},
+    tool::{
+        Trained, eloc, evaluate, files, fold_file, fold_files, manifest, path, refused, score, scratch, stdout, train,
+        training_args,
+    },
+};
+
+/// A training on `dataset` in `dir` is refused before it writes anything.
+fn training_refused(dir: &TempDir, dataset: &str, parts: &[&str]) {
+    let out = dir.path().join("run");
+    refused(eloc().args(training_args(dataset, &out, &[("--data", path(dir.path())), ("--folds", "2")])), parts);
+    assert!(!out.exists(), "a refused training made {}", out.display());
+}
+
+#[test]
+fn truncated_cifar_file_is_refused() {
+    let dir = scratch();
+    let mut files = cifar10_files(1);
+    files[2].1.pop();
+    cifar10_folder(dir.path(), &files);
+    let found = format!("found {} bytes", 10 * (PIXELS + 1) - 1);
+    let parts = [path(dir.path()), "data_batch_3.bin", "expected one or more records of 3073 bytes", &found];
+    training_refused(&dir, "cifar10", &parts);
+}
+
+#[test]
+fn cifar_label_out_of_range_is_refused() {
+    let dir = scratch();
+    let mut files = cifar10_files(1);
+    files[4].1[3 * (PIXELS + 1)] = 10;
+    cifar10_folder(dir.path(), &files);
+    let parts = [path(dir.path()), "data_batch_5.bin", "label of image 3: expected less than 10", "found 10"];
+    training_refused(&dir, "cifar10", &parts);
+}
+
+#[test]
+fn missing_cifar_file_is_refused() {
+    let dir = scratch();
+    cifar10_folder(dir.path(), &cifar10_files(1)[..5]);
+    training_refused(&dir, "cifar10", &[path(dir.path()), "test_batch.bin"]);
+}
+
+#[test]
+fn truncated_cifar_archive_is_refused() {
+    let dir = scratch();
+    let archive = dir.path().join("cifar-10-binary.tar.gz");
+    let mut bytes = tar_gz(&cifar10_files(1));
+    bytes.truncate(bytes.len() / 2);
+    fs::write(&archive, bytes).unwrap();
+    training_refused(&dir, "cifar10", &[path(&archive), "expected sound contents", "found damage after"]);
+}
+
+#[test]
+fn damaged_image_in_a_labelled_folder_is_refused() {
+    let dir = scratch();
+    let images = dir.path().join("set");
+    class_folder(&images, 4, 3);
+    let file = images.join("class-2/01.png");
+    fs::write(&file, damaged_png()).unwrap();
+    training_refused(&dir, path(&images), &[path(&file), "expected a sound PNG"]);
+}
+
+#[test]
+fn empty_folder_is_refused() {
+    let dir = scratch();
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let parts = [path(&empty), "expected a sub-folder of images for each class", "found none"];
+    training_refused(&dir, path(&empty), &parts);
+    let parts = [path(&empty), "expected at least one image", "found no file"];
+    refused(&mut score(&Trained::shared().weights, &[&empty], &[]), &parts);
+}
+
+#[test]
+fn class_without_an_image_is_refused() {
+    let dir = scratch();
+    let images = dir.path().join("set");
+    class_folder(&images, 4, 3);
+    fs::create_dir(images.join("vacant")).unwrap();
+    fs::write(images.join("vacant/notes.txt"), b"no image").unwrap();
+    let parts = [path(&images), "class `vacant`", "expected at least one image", "found none"];
+    training_refused(&dir, path(&images), &parts);
+}
+
+#[test]
+fn class_of_one_image_is_refused() {
+    let dir = scratch();
+    let images = dir.path().join("set");
+    class_folder(&images, 4, 3);
+    let lonely = images.join("lonely");
+    pictures::plain_folder(&lonely, 50, 1);
+    training_refused(&dir, path(&images), &[path(&lonely), "expected at least 2 images", "found 1"]);
+}
+
+#[test]
+fn data_set_that_is_not_there_is_refused() {
+    let dir = scratch();
+    training_refused(
+        &dir,
+        "cifra10",
+        &["--dataset", "expected auto, cifar10, cifar100, shapes or a folder", "cifra10"],
+    );
+}
+
+/// Both commands that read archives refuse one.
+fn archive_refused(name: &str, bytes: &[u8], parts: &[&str]) {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let file = dir.path().join(name);
+    fs::write(&file, bytes).unwrap();
+    let parts = [&[path(&file)][..], parts].concat();
+    refused(&mut score(weights, &[&file], &[]), &parts);
+    refused(&mut evaluate(weights, images, dir.path(), &[path(&file)]), &parts);
+}
+
+#[test]
+fn truncated_zip_is_refused() {
+    let bytes = pictures::zip(&named(0, 4));
+    archive_refused(
+        "half.zip",
+        &bytes[..bytes.len() / 2],
+        &["zip archive: expected sound", "found damage after 0 entries"],
+    );
+}
+
+#[test]
+fn zip_with_damaged_contents_is_refused() {
+    let mut bytes = pictures::zip(&named(0, 4));
+    // In the deflated data of the first of four entries; the checksum of the entry is another then.
+    let middle = bytes.len() / 8;
+    bytes[middle] ^= 0xff;
+    archive_refused("damaged.zip", &bytes, &["expected sound", "found damage after"]);
+}
+
+#[test]
+fn truncated_tar_gz_is_refused() {
+    let bytes = tar_gz(&named(0, 4));
+    archive_refused(
+        "half.tar.gz",
+        &bytes[..bytes.len() / 2],
+        &["archive: expected sound contents", "found damage after"],
+    );
+}
+
+#[test]
+fn archive_bomb_is_refused() {
+    // 20 MiB of zeros shrink to a thousandth.
+    let zeros = [("zeros.png".to_owned(), vec![0; 20 << 20])];
+    let parts = ["expected bytes for an archive of its size of at most", "found more"];
+    archive_refused("bomb.zip", &pictures::zip(&zeros), &parts);
+    archive_refused("bomb.tar.gz", &tar_gz(&zeros), &parts);
+}
+
+#[test]
+fn archive_without_images_is_refused() {
+    let files = [("notes.txt".to_owned(), b"no image".to_vec())];
+    let parts = ["expected at least one readable image", "notes.txt"];
+    archive_refused("notes.zip", &pictures::zip(&files), &parts);
+}
+
+/// A copy of the shared weights that a test may damage.
+fn weights() -> (TempDir, PathBuf) {
+    let dir = scratch();
+    let weights = dir.path().join("weights");
+    Trained::shared().copy(&weights);
+    (dir, weights)
+}
+
+/// Every command that reads weights refuses them and leaves them as they are.
+fn weights_refused(weights: &Path, parts: &[&str]) {
+    let Trained { images, .. } = Trained::shared();
+    let before = files(weights);
+    let parts = [&[path(weights)][..], parts].concat();
+    refused(&mut score(weights, &[images], &[]), &parts);
+    refused(&mut evaluate(weights, images, weights, &["uniform:5"]), &parts);
+    refused(&mut train(images, weights, &[]), &parts);
+    assert!(files(weights) == before);
+}
+
+fn change_manifest(weights: &Path, change: impl FnOnce(&mut Value)) {
+    let mut manifest = manifest(weights);
+    change(&mut manifest);
+    fs::write(weights.join("manifest.json"), manifest.to_string()).unwrap();
+}
+
+#[test]
+fn weights_of_another_version_are_refused() {
+    let (_dir, weights) = weights();
+    // Another version may lack anything else that this one knows.
+    fs::write(weights.join("manifest.json"), br#"{"format": 2, "members": []}"#).unwrap();
+    weights_refused(&weights, &["manifest.json", "expected format 1", "found 2"]);
+}
+
+#[test]
+fn manifest_that_is_not_json_is_refused() {
+    let (_dir, weights) = weights();
+    let whole = fs::read(weights.join("manifest.json")).unwrap();
+    for damaged in [&b"weights"[..], &whole[..whole.len() / 2], b"{}", b""] {
+        fs::write(weights.join("manifest.json"), damaged).unwrap();
+        weights_refused(&weights, &["manifest.json", "expected a manifest of format 1"]);
+    }
+}
+
+#[test]
+fn flipped_byte_in_a_fold_file_is_refused() {
+    let (_dir, weights) = weights();
+    let mut bytes = fold_file(&weights, 2);
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(weights.join("fold-2.safetensors"), &bytes).unwrap();
+    let expected = manifest(&weights)["folds"][1]["sha256"].as_str().unwrap().to_owned();
+    weights_refused(
+        &weights,
+        &["fold-2.safetensors", &format!("expected {} bytes, {expected}", bytes.len()), "found "],
+    );
+}
+
+#[test]
+fn truncated_fold_file_is_refused() {
+    let (_dir, weights) = weights();
+    let bytes = fold_file(&weights, 3);
+    fs::write(weights.join("fold-3.safetensors"), &bytes[..100]).unwrap();
+    let expected = format!("expected {} bytes", bytes.len());
+    weights_refused(&weights, &["fold-3.safetensors", &expected, "found 100 bytes"]);
+}
+
+#[test]
+fn missing_fold_file_is_refused() {
+    let (_dir, weights) = weights();
+    fs::remove_file(weights.join("fold-1.safetensors")).unwrap();
+    weights_refused(&weights, &["fold-1.safetensors"]);
+}
+
+#[test]
+fn fold_file_of_another_network_is_refused() {
+    let (_dir, weights) = weights();
+    let Trained { images, .. } = Trained::shared();
+    for other in ["compact-4-4-8", "wrn-10-1"] {
+        change_manifest(&weights, |manifest| manifest["network"] = other.into());
+        let parts = [path(&weights), "fold-1.safetensors", "expected the tensors of the manifest's network"];
+        refused(&mut score(&weights, &[images], &[]), &parts);
+    }
+}
+
+#[test]
+fn folder_without_weights_is_refused() {
+    let dir = scratch();
+    let Trained { images, .. } = Trained::shared();
+    let parts = [path(dir.path()), "expected a weights folder", "found no manifest.json in it"];
+    refused(&mut score(dir.path(), &[images], &[]), &parts);
+}
+
+#[test]
+fn loss_that_is_not_finite_is_refused() {
+    let Trained { images, .. } = Trained::shared();
+    let dir = scratch();
+    let out = dir.path().join("run");
+    let parts = [path(&out), "fold 1, epoch 1, step", "expected a finite loss", "lower learning rate"];
+    refused(&mut train(images, &out, &[("--learning-rate", "1e30")]), &parts);
+    assert!(files(&out).keys().all(|name| name == ".lock" || name == "manifest.json"), "{:?}", files(&out).keys());
+}
+
+/// A limit on the size of files stands for a disk that gets full in the middle of one: 4 or 8 KiB, by the shell, are
+/// enough for the first manifest and too little for a checkpoint.
+#[cfg(unix)]
+#[test]
+fn full_disk_leaves_nothing_half_written() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let out = dir.path().join("run");
+    let mut limited = assert_cmd::Command::new("sh");
+    limited.args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#, path(&assert_cmd::cargo::cargo_bin("eloc"))]);
+    limited.args(training_args(path(images), &out, &[]));
+    refused(&mut limited, &[path(&out), "could not be written", "too large"]);
+
+    let left: Vec<String> = files(&out).into_keys().collect();
+    assert_eq!(left, [".lock", "manifest.json"]);
+    assert_eq!(manifest(&out)["folds"], serde_json::json!([]));
+    // With room again, the same command ends as if nothing had happened.
+    stdout(&mut train(images, &out, &[]));
+    assert!(fold_files(&out) == fold_files(weights));
+}
+
+#[test]
+fn fold_file_that_cannot_be_written_is_not_in_the_manifest() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let blocked = dir.path().join("fold-2.safetensors");
+    fs::create_dir(&blocked).unwrap();
+    refused(&mut train(images, dir.path(), &[]), &[path(&blocked), "could not be written"]);
+    assert_eq!(manifest(dir.path())["folds"].as_array().unwrap().len(), 1);
+    assert!(files(dir.path()).keys().all(|name| !name.contains(".tmp")));
+
+    fs::remove_dir(&blocked).unwrap();
+    stdout(&mut train(images, dir.path(), &[]));
+    assert!(fold_files(dir.path()) == fold_files(weights));
+}
+
+/// Below a regular file nobody can make a folder, not even who may write everywhere.
+#[test]
+fn folder_that_cannot_be_made_is_refused() {
+    let Trained { images, .. } = Trained::shared();
+    let dir = scratch();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let out = file.join("run");
+    refused(&mut train(images, &out, &[]), &[path(&out), "could not be made"]);
+    assert!(fs::read(&file).unwrap().is_empty());
+}
+
+#[test]
+fn misuse_has_exit_code_2() {
+    for arguments in [
+        &[][..],
+        &["train", "--bogus"],
+        &["train", "--network", "resnet-18"],
+        &["train", "--device", "abacus"],
+        &["train", "--epochs", "many"],
+        &["fly"],
+        &["score", "--weights", "somewhere"],
+        &["evaluate", "--weights", "somewhere"],
+        &["split"],
+    ] {
+        let output = eloc().args(arguments).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains("Usage") || message.contains("--help"), "{arguments:?}: {message}");
+    }
+}

@@ -1,0 +1,235 @@
+//! `eloc evaluate`.
+
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, time::SystemTime};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    pictures::{self, named, plain_folder, tar_gz},
+    tool::{CLASSES, FOLDS, TEST_PER_CLASS, Trained, evaluate, json, path, refused, scratch, stdout},
+};
+
+const SCORES: [&str; 8] =
+    ["eloc", "eloc-unperturbed", "odin-fold1", "max-softmax", "max-logit", "energy", "entropy", "gen"];
+const METRICS: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
+
+/// Evaluates the shared ensemble with the data folder `data` and returns the table and the report.
+fn evaluated(data: &Path, ood: &[&str], flags: &[&str]) -> (String, Value) {
+    let Trained { images, weights, .. } = Trained::shared();
+    let file = data.join("report.json");
+    let table = stdout(evaluate(weights, images, data, ood).args(["--json", path(&file)]).args(flags));
+    (table, json(&file))
+}
+
+/// The report without what is different in every run.
+fn without_provenance(mut report: Value) -> Value {
+    report["provenance"].take();
+    report
+}
+
+/// The same six images of an unknown class as a folder, a zip and a tar.gz.
+fn three_kinds() -> (TempDir, [PathBuf; 3]) {
+    let dir = scratch();
+    let [folder, zip, tar] = ["some", "some.zip", "some.tar.gz"].map(|name| dir.path().join(name));
+    plain_folder(&folder, 100, 6);
+    fs::write(&zip, pictures::zip(&named(100, 6))).unwrap();
+    fs::write(&tar, tar_gz(&named(100, 6))).unwrap();
+    (dir, [folder, zip, tar])
+}
+
+#[test]
+fn every_score_is_measured_on_every_set() {
+    let (dir, [folder, zip, tar]) = three_kinds();
+    let (table, report) =
+        evaluated(dir.path(), &[path(&folder), path(&zip), path(&tar), "uniform:50", "gaussian:50"], &[]);
+
+    assert_eq!(
+        (&report["trained_on"], &report["network"], &report["folds"]),
+        (&"pictures".into(), &"compact-4-4-4".into(), &FOLDS.into())
+    );
+    assert_eq!(report["id"]["images"], CLASSES * TEST_PER_CLASS);
+    let accuracies = report["id"]["fold_accuracies"].as_array().unwrap();
+    assert_eq!(accuracies.len(), FOLDS);
+    for accuracy in accuracies.iter().chain([&report["id"]["accuracy"]]) {
+        assert!((0.0..=1.0).contains(&accuracy.as_f64().unwrap()), "{accuracy}");
+    }
+
+    let sets = report["ood"].as_array().unwrap();
+    let found: Vec<(&str, u64)> =
+        sets.iter().map(|set| (set["name"].as_str().unwrap(), set["images"].as_u64().unwrap())).collect();
+    assert_eq!(found, [("some", 6), ("some.zip", 6), ("some.tar.gz", 6), ("uniform", 50), ("gaussian", 50)]);
+    for set in sets {
+        let rows = set["scores"].as_array().unwrap();
+        assert!(rows.iter().map(|row| row["score"].as_str().unwrap()).eq(SCORES));
+        for row in rows {
+            for metric in METRICS {
+                let value = row[metric].as_f64().unwrap_or_else(|| panic!("{metric} is a number in {row}"));
+                assert!((0.0..=1.0).contains(&value), "{metric} of {row}");
+            }
+        }
+        let name = set["name"].as_str().unwrap();
+        assert!(table.contains(&format!("\n{name} ({} images)\n", set["images"])), "{table}");
+    }
+    // The same images, in whatever they come.
+    assert_eq!(sets[0]["scores"], sets[1]["scores"]);
+    assert_eq!(sets[0]["scores"], sets[2]["scores"]);
+    assert_ne!(sets[0]["scores"], sets[3]["scores"]);
+
+    // The table shows the same numbers in percent.
+    let eloc = table.lines().find(|line| line.starts_with("  ELOC  ")).unwrap();
+    let cells: Vec<String> =
+        METRICS.map(|metric| format!("{:.2}", 100.0 * sets[0]["scores"][0][metric].as_f64().unwrap())).into();
+    assert_eq!(eloc.split_whitespace().skip(1).collect::<Vec<_>>(), cells);
+}
+
+#[test]
+fn second_run_takes_the_outputs_of_the_first() {
+    let dir = scratch();
+    let written = || -> BTreeMap<PathBuf, SystemTime> {
+        let files = fs::read_dir(dir.path().join("logits")).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|file| (file.clone(), fs::metadata(&file).unwrap().modified().unwrap())).collect()
+    };
+    let run = || without_provenance(evaluated(dir.path(), &["uniform:30"], &[]).1);
+    let (first, after_first) = (run(), written());
+    assert_eq!(after_first.len(), 2 * FOLDS, "a file for each fold and set");
+    assert_eq!(run(), first);
+    assert_eq!(written(), after_first, "outputs at hand are not computed again");
+
+    // What was cut off is computed again.
+    let cut = after_first.keys().next().unwrap();
+    let whole = fs::read(cut).unwrap();
+    fs::write(cut, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(run(), first);
+    assert!(fs::read(cut).unwrap() == whole);
+}
+
+#[test]
+fn markdown_has_a_table_of_the_method_one_of_all_scores_and_how_it_was_made() {
+    let dir = scratch();
+    let (markdown, report) = evaluated(dir.path(), &["uniform:20", "gaussian:20"], &["--markdown"]);
+    let tables: Vec<Vec<&str>> = markdown
+        .split("\n\n")
+        .map(|part| part.lines().filter(|line| line.starts_with('|')).collect())
+        .filter(|rows: &Vec<&str>| !rows.is_empty())
+        .collect();
+    assert_eq!(tables.len(), 2, "{markdown}");
+    for table in &tables {
+        assert_eq!(table.len(), 2 + 2, "a heading, a line and a row for each set: {markdown}");
+        let columns = table[0].matches('|').count();
+        assert!(table.iter().all(|row| row.matches('|').count() == columns), "{markdown}");
+    }
+    assert_eq!(tables[0][0], "| out-of-distribution set | images | FPR95 | det. err. | AUROC | AUPR-in | AUPR-out |");
+    let auroc = 100.0 * report["ood"][0]["scores"][0]["auroc"].as_f64().unwrap();
+    assert!(tables[0][2].starts_with("| uniform | 20 | ") && tables[0][2].contains(&format!("| {auroc:.2} |")));
+    assert_eq!(tables[1][0].matches('|').count(), SCORES.len() + 2);
+    assert!(tables[1][2].starts_with(&format!("| uniform | {auroc:.2} / ")), "{markdown}");
+    assert!(markdown.contains("\nMade by `eloc evaluate --device cpu "), "{markdown}");
+}
+
+/// With 12 in-distribution images no threshold accepts between 94.95% and 95.05% of them.
+#[test]
+fn reference_definition_is_said_and_used() {
+    let dir = scratch();
+    let (table, report) = evaluated(dir.path(), &["uniform:30"], &["--definition", "reference"]);
+    assert_eq!(report["definition"], "reference");
+    assert!(table.contains("reference definitions"), "{table}");
+    let row = &report["ood"][0]["scores"][0];
+    assert_eq!(row["fpr_at_95_tpr"], Value::Null);
+    assert!(METRICS[1..].iter().all(|metric| (0.0..=1.0).contains(&row[*metric].as_f64().unwrap())), "{row}");
+    let eloc = table.lines().find(|line| line.starts_with("  ELOC  ")).unwrap();
+    assert_eq!(eloc.split_whitespace().nth(1), Some("-"));
+}
+
+#[test]
+fn other_perturbation_is_said_and_computed_anew() {
+    let dir = scratch();
+    let cached = || fs::read_dir(dir.path().join("logits")).unwrap().count();
+    evaluated(dir.path(), &["uniform:30"], &[]);
+    let (table, report) = evaluated(dir.path(), &["uniform:30"], &["--gradient", "entropy"]);
+    assert_eq!(report["odin"]["gradient"], "entropy");
+    assert!(table.contains("entropy gradient"), "{table}");
+    assert_eq!(cached(), 2 * 2 * FOLDS);
+}
+
+#[test]
+fn epsilon_0_is_the_score_without_perturbation() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:50", "gaussian:50"], &["--epsilon", "0"]);
+    assert_eq!(report["odin"]["epsilon"], 0.0);
+    for set in report["ood"].as_array().unwrap() {
+        let [perturbed, plain] = [0, 1].map(|row| METRICS.map(|metric| &set["scores"][row][metric]));
+        assert_eq!(perturbed, plain);
+    }
+}
+
+#[test]
+fn limit_takes_the_first_images_of_each_set() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:30", "gaussian:3"], &["--limit", "5"]);
+    assert_eq!(
+        (&report["id"]["images"], &report["ood"][0]["images"], &report["ood"][1]["images"]),
+        (&5.into(), &5.into(), &3.into())
+    );
+}
+
+#[test]
+fn limit_0_is_refused() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let output = evaluate(weights, images, dir.path(), &["uniform:5"]).args(["--limit", "0"]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(matches!(output.status.code(), Some(1 | 2)) && message.contains("--limit"), "{message}");
+}
+
+#[test]
+fn set_of_other_classes_is_refused() {
+    let dir = scratch();
+    let other = dir.path().join("other");
+    pictures::class_folder(&other, CLASSES - 1, 3);
+    let parts = ["--id", path(&other), "expected the 6 classes of the weights", "found 5"];
+    refused(&mut evaluate(&Trained::shared().weights, &other, dir.path(), &["uniform:5"]), &parts);
+}
+
+/// The manifest knows the name of the folder that the ensemble was trained on, but not where it is.
+#[test]
+fn missing_id_of_an_ensemble_of_a_folder_is_asked_for_by_name() {
+    let weights = path(&Trained::shared().weights);
+    let dir = scratch();
+    let mut command = super::tool::eloc();
+    command.current_dir(dir.path()).args(["evaluate", "--device", "cpu", "--weights", weights, "--ood", "uniform:5"]);
+    refused(&mut command, &["--id", "pictures"]);
+}
+
+#[test]
+fn unknown_set_is_refused() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let parts = ["`nothing`: expected uniform, gaussian, patterns, a path", path(dir.path()), "found none"];
+    refused(&mut evaluate(weights, images, dir.path(), &["nothing"]), &parts);
+    refused(&mut evaluate(weights, images, dir.path(), &["uniform:many"]), &["expected a number of images", "`many`"]);
+}
+
+#[test]
+fn sets_are_found_by_their_names_in_the_data_folder() {
+    let dir = scratch();
+    plain_folder(&dir.path().join("Imagenet/test"), 100, 3);
+    fs::write(dir.path().join("iSUN.tar.gz"), tar_gz(&named(100, 4))).unwrap();
+    let (_, report) = evaluated(dir.path(), &["Imagenet", "iSUN"], &[]);
+    let found: Vec<(&Value, &Value)> =
+        report["ood"].as_array().unwrap().iter().map(|set| (&set["name"], &set["images"])).collect();
+    assert_eq!(found, [(&"Imagenet".into(), &3.into()), (&"iSUN".into(), &4.into())]);
+}
+
+#[test]
+fn report_that_cannot_be_written_is_an_error() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    fs::write(dir.path().join("file"), b"").unwrap();
+    let report = dir.path().join("file/report.json");
+    let command = &mut evaluate(weights, images, dir.path(), &["uniform:5"]);
+    // The line about the throughput comes before.
+    let output = command.args(["--json", path(&report)]).assert().code(1).get_output().stderr.clone();
+    let message = String::from_utf8(output).unwrap();
+    assert!(message.contains(path(&report)) && message.contains("could not be written"), "{message}");
+}

@@ -1,0 +1,16 @@
+//! The command line tool from outside: every test runs the built program on tiny images that it makes itself.
+//!
+//! No test reads or writes the user's data folder, and none needs a network: where a download would be tried, the
+//! mirror is a port that nobody listens on.
+
+mod bad_input;
+mod data;
+mod devices;
+mod evaluate;
+mod killed;
+mod metrics;
+mod pictures;
+mod score;
+mod split;
+mod tool;
+mod train;

@@ -1,0 +1,169 @@
+//! `eloc score`.
+
+use std::{fs, path::Path};
+
+use image::RgbImage;
+use serde_json::Value;
+
+use super::{
+    pictures::{self, damaged_png, named, picture, plain_folder, png, png_of, tar_gz},
+    tool::{CLASSES, FOLDS, Trained, json_lines, manifest, path, refused, score, scratch, stdout},
+};
+
+/// The lines of JSON for some images.
+fn scored(images: &[&Path], flags: &[&str]) -> Vec<Value> {
+    json_lines(&stdout(score(&Trained::shared().weights, images, &["--json"]).args(flags)))
+}
+
+fn number(line: &Value, field: &str) -> f64 {
+    line[field].as_f64().unwrap_or_else(|| panic!("{field} is a number in {line}"))
+}
+
+fn scores(lines: &[Value]) -> Vec<f64> {
+    lines.iter().map(|line| number(line, "score")).collect()
+}
+
+#[test]
+fn files_folders_and_archives_give_a_line_for_each_image() {
+    let Trained { weights, .. } = Trained::shared();
+    let dir = scratch();
+    let (folder, zip, tar) = (dir.path().join("some"), dir.path().join("some.zip"), dir.path().join("some.tar.gz"));
+    plain_folder(&folder, 2, 3);
+    fs::write(&zip, pictures::zip(&named(2, 3))).unwrap();
+    fs::write(&tar, tar_gz(&named(2, 3))).unwrap();
+
+    let text = stdout(&mut score(weights, &[&folder, &folder.join("01.png"), &zip, &tar], &[]));
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("score\tverdict\tclass\tprobability\timage"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split('\t').collect()).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row[4]).collect();
+    let three = ["00.png", "01.png", "02.png"];
+    assert_eq!(names, [&three[..], &["01.png"], &three, &three].concat());
+    // A file, and the same file in a folder or an archive, are one image.
+    assert_eq!(rows[3], rows[1]);
+    assert_eq!(rows[4..7], rows[..3]);
+    assert_eq!(rows[7..], rows[..3]);
+}
+
+#[test]
+fn fields_of_a_line_agree_with_each_other_and_with_the_manifest() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let manifest = manifest(weights);
+    let threshold = manifest["threshold"].as_f64().unwrap();
+    let lines = scored(&[images], &[]);
+    assert_eq!(lines.len(), 72);
+    for line in &lines {
+        let score = number(line, "score");
+        let folds: Vec<f64> =
+            line["fold_scores"].as_array().unwrap().iter().map(|fold| fold.as_f64().unwrap()).collect();
+        assert_eq!(folds.len(), FOLDS);
+        // The same three numbers are added, perhaps in another order.
+        assert!((score - folds.iter().sum::<f64>()).abs() < 1e-14, "{line}");
+        assert_eq!(line["in_distribution"], score >= threshold, "{line}");
+        assert!(manifest["classes"].as_array().unwrap().contains(&line["class"]), "{line}");
+        // The most probable of all classes is at least as probable as the average one.
+        assert!((1.0 / CLASSES as f64..=1.0).contains(&number(line, "probability")), "{line}");
+    }
+    assert_eq!(lines[0]["image"], "class-0/00.png");
+}
+
+/// The threshold lets 95% of the held-out training images in, so it lies among the scores of these classes.
+#[test]
+fn verdict_follows_the_threshold() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    Trained::shared().copy(dir.path());
+    let file = dir.path().join("manifest.json");
+    let rows = |threshold: Value| {
+        let mut manifest = manifest(weights);
+        manifest["threshold"] = threshold;
+        fs::write(&file, manifest.to_string()).unwrap();
+        let text = stdout(&mut score(dir.path(), &[images], &[]));
+        text.lines().skip(1).map(|line| line.split('\t').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut sorted = scores(&scored(&[images], &[]));
+    sorted.sort_by(f64::total_cmp);
+    let verdicts = rows(sorted[10].into());
+    assert_eq!(
+        verdicts.iter().filter(|verdict| *verdict == "unknown").count(),
+        sorted.partition_point(|&score| score < sorted[10])
+    );
+    assert!(verdicts.iter().any(|verdict| verdict == "known"));
+    assert!(rows(Value::Null).iter().all(|verdict| verdict == "-"));
+}
+
+/// A score moves by about 1e-4 times the change of a logit at T = 1000, and single-precision logits of another batch
+/// size are off by about 1e-6. The scores of different images are about 1e-6 and more apart.
+#[test]
+fn score_of_an_image_does_not_depend_on_the_images_beside_it() {
+    let Trained { images, .. } = Trained::shared();
+    let together = scored(&[images], &[]);
+    for index in [0, 40, 71] {
+        let name = together[index]["image"].as_str().unwrap();
+        let alone = scored(&[&images.join(name)], &[]);
+        let difference = number(&alone[0], "score") - number(&together[index], "score");
+        assert!(difference.abs() < 1e-8, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn images_of_other_sizes_are_cropped_or_resized() {
+    let dir = scratch();
+    let write = |name: &str, image: &RgbImage| {
+        let file = dir.path().join(name);
+        fs::write(&file, png_of(image)).unwrap();
+        number(&scored(&[&file], &[])[0], "score")
+    };
+    let plain = write("plain.png", &picture(1, 0));
+    // A border of 2 pixels, as in the "crop" sets of ODIN, is cut off.
+    let mut bordered = RgbImage::from_pixel(36, 36, image::Rgb([255, 0, 0]));
+    image::imageops::replace(&mut bordered, &picture(1, 0), 2, 2);
+    assert_eq!(write("bordered.png", &bordered), plain);
+    // Twice the size, each pixel four times: the filter blurs it a little.
+    let doubled = RgbImage::from_fn(64, 64, |x, y| *picture(1, 0).get_pixel(x / 2, y / 2));
+    assert!(write("doubled.png", &doubled).is_finite());
+}
+
+#[test]
+fn settings_of_the_perturbation_change_the_scores() {
+    let Trained { images, .. } = Trained::shared();
+    let plain = scores(&scored(&[images], &[]));
+    for flags in [["--gradient", "entropy"], ["--epsilon", "0"], ["--temperature", "1"]] {
+        assert_ne!(scores(&scored(&[images], &flags)), plain, "{flags:?}");
+    }
+}
+
+#[test]
+fn damaged_image_is_skipped_and_its_reason_told() {
+    let Trained { weights, .. } = Trained::shared();
+    let dir = scratch();
+    plain_folder(dir.path(), 1, 3);
+    fs::write(dir.path().join("01.png"), damaged_png()).unwrap();
+    fs::write(dir.path().join("notes.txt"), b"no image").unwrap();
+    let assert = score(weights, &[dir.path()], &["--json"]).assert().success();
+    let output = assert.get_output();
+    let lines = json_lines(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!(lines.iter().map(|line| &line["image"]).collect::<Vec<_>>(), ["00.png", "02.png"]);
+    let message = std::str::from_utf8(&output.stderr).unwrap();
+    assert!(message.contains("01.png") && message.contains("expected a sound PNG"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+#[test]
+fn image_that_is_not_there_is_refused() {
+    let Trained { weights, .. } = Trained::shared();
+    refused(
+        &mut score(weights, &[Path::new("nowhere.png")], &[]),
+        &["nowhere.png", "expected an image", "found nothing"],
+    );
+}
+
+#[test]
+fn damaged_image_alone_is_refused() {
+    let dir = scratch();
+    let file = dir.path().join("half.png");
+    let half = damaged_png();
+    assert!(png(0, 0).starts_with(&half));
+    fs::write(&file, half).unwrap();
+    refused(&mut score(&Trained::shared().weights, &[&file], &[]), &[path(&file), "expected a sound PNG"]);
+}

@@ -1,0 +1,244 @@
+//! `eloc train` on folders of images: what it leaves behind, and what it refuses.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::tool::{
+    CLASSES, EPOCHS, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, files, fold_file, fold_files, manifest, path, refused,
+    score, scratch, stdout, train,
+};
+
+#[test]
+fn manifest_describes_the_run_and_its_files() {
+    let Trained { weights, .. } = Trained::shared();
+    let manifest = manifest(weights);
+    assert_eq!(manifest["format"], 1);
+    assert_eq!(manifest["dataset"], "pictures");
+    assert_eq!(manifest["network"], "compact-4-4-4");
+    assert_eq!(manifest["recipe"]["batch"], 12);
+    assert_eq!(
+        manifest["odin"],
+        serde_json::json!({"temperature": 1000.0, "epsilon": 0.002, "gradient": "cross-entropy"})
+    );
+    assert_eq!(manifest["classes"].as_array().unwrap().len(), CLASSES);
+    assert!(manifest["threshold"].is_f64());
+
+    let entries = manifest["folds"].as_array().unwrap();
+    assert_eq!(entries.len(), FOLDS);
+    let mut left_out = BTreeSet::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let bytes = fs::read(weights.join(entry["file"].as_str().unwrap())).unwrap();
+        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (&entry["number"], &entry["bytes"], &entry["sha256"]),
+            (&Value::from(index + 1), &Value::from(bytes.len()), &Value::from(hash),)
+        );
+        left_out.extend(entry["left_out"].as_array().unwrap().iter().map(|class| class.as_u64().unwrap()));
+    }
+    assert!(left_out.into_iter().eq(0..CLASSES as u64), "each class is left out once");
+}
+
+#[test]
+fn filters_are_half_precision_and_vectors_single() {
+    let bytes = fold_file(&Trained::shared().weights, 1);
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap();
+    let header: Value = serde_json::from_slice(&rest[..u64::from_le_bytes(*length) as usize]).unwrap();
+    let tensors = header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__");
+    let mut types = BTreeSet::new();
+    for (name, tensor) in tensors {
+        let rank = tensor["shape"].as_array().unwrap().len();
+        assert_eq!(tensor["dtype"], if rank < 2 { "F32" } else { "F16" }, "{name}");
+        types.insert(tensor["dtype"].as_str());
+    }
+    assert_eq!(types.len(), 2, "a network has both kinds");
+}
+
+#[test]
+fn logs_and_plots_show_every_epoch() {
+    let Trained { weights, .. } = Trained::shared();
+    let manifest = manifest(weights);
+    for number in 1..=FOLDS {
+        let lines = fs::read_to_string(weights.join(format!("logs/fold-{number}.jsonl"))).unwrap();
+        let epochs: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(epochs.len(), EPOCHS);
+        assert_eq!(Value::from(epochs), manifest["folds"][number - 1]["history"]);
+        let plot = fs::read_to_string(weights.join(format!("logs/fold-{number}.svg"))).unwrap();
+        assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
+        assert!(plot.contains(&format!("fold {number}")) && plot.contains("held-out AUROC"));
+    }
+}
+
+#[test]
+fn training_says_what_it_does_where_and_what_to_do_next() {
+    let Trained { weights, printed, .. } = Trained::shared();
+    // One of each class's images is held out for the threshold.
+    let images = CLASSES * (PER_CLASS - TEST_PER_CLASS - 1);
+    let first =
+        format!("pictures: {images} training images of 6 classes, 3 folds to train with compact-4-4-4 for 2 epochs");
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines[0], first);
+    assert!(lines[1].starts_with("device CPU") && lines[1].ends_with(path(weights)), "{}", lines[1]);
+    assert!(lines[2].starts_with("about "), "{}", lines[2]);
+    assert_eq!(lines.iter().filter(|line| line.contains(" epoch ") && line.contains("AUROC")).count(), FOLDS * EPOCHS);
+    assert!(printed.contains(&format!("score --weights {}", path(weights))), "{printed}");
+}
+
+#[test]
+fn finished_training_leaves_nothing_temporary() {
+    let mut expected = BTreeSet::from([".lock".to_owned(), "manifest.json".to_owned()]);
+    for number in 1..=FOLDS {
+        expected.insert(format!("fold-{number}.safetensors"));
+        expected.extend(["jsonl", "svg"].map(|extension| format!("logs/fold-{number}.{extension}")));
+    }
+    assert!(files(&Trained::shared().weights).into_keys().eq(expected));
+}
+
+#[test]
+fn folds_can_be_trained_one_at_a_time_in_any_order() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let folder = scratch();
+    let out = folder.path().join("run");
+    let one = |fold: &str| stdout(&mut train(images, &out, &[("--fold", fold)]));
+
+    assert!(one("2").ends_with(": 1 of 3 folds done; missing: 1, 3\n"));
+    assert_eq!(manifest(&out)["threshold"], Value::Null);
+    let parts = [path(&out), "expected 3 trained folds, found 1", "eloc train --out"];
+    refused(&mut score(&out, &[images], &[]), &parts);
+    assert!(one("3").ends_with(": 2 of 3 folds done; missing: 1\n"));
+    assert!(one("1").contains("score --weights"));
+
+    assert!(fold_files(&out) == fold_files(weights));
+    assert_eq!(manifest(&out)["threshold"], manifest(weights)["threshold"]);
+}
+
+#[test]
+fn fold_that_does_not_exist_is_refused() {
+    let folder = scratch();
+    let out = folder.path().join("run");
+    refused(&mut train(&Trained::shared().images, &out, &[("--fold", "4")]), &["--fold: expected 1 to 3, found 4"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn same_seed_gives_the_same_files_and_another_seed_others() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let folder = scratch();
+    let trained = |seed: &str| {
+        let out = folder.path().join(seed);
+        stdout(&mut train(images, &out, &[("--fold", "1"), ("--seed", seed)]));
+        fold_file(&out, 1)
+    };
+    // 1 is also the default.
+    assert!(trained("1") == fold_file(weights, 1));
+    assert!(trained("2") != fold_file(weights, 1));
+}
+
+#[test]
+fn finished_run_is_left_as_it_is() {
+    let shared = Trained::shared();
+    let folder = scratch();
+    shared.copy(folder.path());
+    let before = files(folder.path());
+    let printed = stdout(&mut train(&shared.images, folder.path(), &[]));
+    assert!(printed.starts_with("pictures: nothing left to train in "), "{printed}");
+    assert!(files(folder.path()) == before);
+}
+
+/// The message must not list the settings that are the same.
+#[test]
+fn folder_of_another_run_is_refused_by_the_setting_that_differs() {
+    let shared = Trained::shared();
+    let folder = scratch();
+    shared.copy(folder.path());
+    let before = files(folder.path());
+    for (flag, value, name, found) in [
+        ("--network", "compact-4-4-8", "network", "\"compact-4-4-4\" there"),
+        ("--folds", "2", "fold_count", "3 there"),
+        ("--seed", "2", "seed", "1 there"),
+        ("--margin", "0.5", "margin", "0.4 there"),
+    ] {
+        let message =
+            refused(&mut train(&shared.images, folder.path(), &[(flag, value)]), &[path(folder.path()), name, found]);
+        assert!(!message.contains("weight_decay"), "{message}");
+    }
+    assert!(files(folder.path()) == before);
+}
+
+#[test]
+fn folder_of_a_run_on_other_images_is_refused() {
+    let shared = Trained::shared();
+    let folder = scratch();
+    let (images, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    super::pictures::class_folder(&images, CLASSES, PER_CLASS + 1);
+    shared.copy(&out);
+    refused(&mut train(&images, &out, &[]), &[path(&out), "images_sha256"]);
+}
+
+/// Else the next try, with the settings put right, would be refused for being another run.
+#[test]
+fn refused_settings_do_not_claim_the_folder() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let out = folder.path().join("run");
+    refused(&mut train(images, &out, &[("--select", "paper")]), &["--select paper", "--validation-ood"]);
+    assert!(files(&out).is_empty());
+}
+
+#[test]
+fn diverged_run_can_be_started_again_with_a_lower_learning_rate() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let folder = scratch();
+    let one = |rate: &str| train(images, folder.path(), &[("--fold", "1"), ("--learning-rate", rate)]);
+    refused(&mut one("1e30"), &["fold 1, epoch 1", "expected a finite loss", "lower learning rate"]);
+    // The recipe's own rate.
+    stdout(&mut one("0.25"));
+    assert!(fold_file(folder.path(), 1) == fold_file(weights, 1));
+}
+
+/// The last epoch's checkpoint is there but its log is not: going on has no epoch left to train.
+#[test]
+fn log_that_could_not_be_written_is_written_when_the_run_goes_on() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let one = || train(images, folder.path(), &[("--fold", "1"), ("--epochs", "1")]);
+    let logs = folder.path().join("logs");
+    fs::write(&logs, b"in the way").unwrap();
+    refused(&mut one(), &[path(&logs), "could not be written"]);
+    fs::remove_file(&logs).unwrap();
+
+    let printed = stdout(&mut one());
+    assert!(printed.contains("fold 1: going on after epoch 1"), "{printed}");
+    let log = fs::read_to_string(logs.join("fold-1.jsonl")).expect("the log of the finished fold");
+    assert_eq!(log.lines().count(), 1);
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let out = folder.path().join("run");
+    for (flag, value) in [
+        ("--batch", "0"),
+        ("--epochs", "0"),
+        ("--hold-out", "0"),
+        ("--hold-out", "1"),
+        ("--epsilon", "-1"),
+        ("--temperature", "0"),
+        ("--dropout", "2"),
+        ("--learning-rate", "NaN"),
+    ] {
+        // A value that the parser itself refuses is a usage error, 2.
+        let setting = format!("{flag}={value}");
+        let mut arguments = super::tool::training_args(path(images), &out, &[]);
+        if let Some(at) = arguments.iter().position(|argument| argument == flag) {
+            arguments.drain(at..at + 2);
+        }
+        let output = super::tool::eloc().args(arguments).arg(&setting).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{setting}: {:?} {message}", output.status);
+        assert!(message.contains(flag) && message.contains(value), "{setting}: {message}");
+        assert!(files(&out).is_empty(), "{setting} left something behind");
+    }
+}
