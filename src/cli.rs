@@ -11,6 +11,7 @@ mod files;
 mod images;
 mod log;
 mod metrics;
+mod output;
 mod progress;
 mod score;
 mod scoring;
@@ -53,8 +54,15 @@ struct FetchArgs {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Does what was asked for. Output that its reader has had enough of is no error.
     pub fn run(&self) -> Result<()> {
+        match self.dispatch() {
+            Err(error) if output::is_closed_pipe(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn dispatch(&self) -> Result<()> {
         match &self.command {
             Command::Train(args) => train::run(args),
             Command::Evaluate(args) => evaluate::run(args),
@@ -63,8 +71,7 @@ impl Cli {
             Command::Metrics(args) => metrics::run(args),
             Command::Data(args) => args.names.iter().try_for_each(|name| {
                 let path = download::fetch(name, &args.data.dir(), args.data.mirror.as_deref())?;
-                println!("{name}: {}", path.display());
-                Ok(())
+                output::line(format_args!("{name}: {}", path.display()))
             }),
         }
     }

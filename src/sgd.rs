@@ -1,7 +1,10 @@
 //! Stochastic gradient descent as PyTorch defines it, with a factor on the learning rate of a group of parameters.
 
 use burn::{
-    optim::{LearningRate, Optimizer, SgdConfig, SgdState, decay::WeightDecayConfig, momentum::MomentumConfig},
+    optim::{
+        LearningRate, Optimizer, RecordState, SgdConfig, SgdState, StateSink, StateSource, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
+    },
     tensor::{Device, Tensor},
 };
 
@@ -25,7 +28,7 @@ impl Sgd {
 }
 
 impl Optimizer for Sgd {
-    type State<const D: usize> = SgdState<D>;
+    type State<const D: usize> = Velocity<D>;
 
     fn step<const D: usize>(
         &self,
@@ -34,10 +37,28 @@ impl Optimizer for Sgd {
         gradient: Tensor<D>,
         state: Option<Self::State<D>>,
     ) -> (Tensor<D>, Option<Self::State<D>>) {
-        self.sgd.step(self.factor * learning_rate, parameter, gradient, state)
+        let state = state.map(|velocity| velocity.0);
+        let (parameter, state) = self.sgd.step(self.factor * learning_rate, parameter, gradient, state);
+        (parameter, state.map(Velocity))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {
-        burn::optim::Sgd::to_device(state, device)
+        Velocity(burn::optim::Sgd::to_device(state.0, device))
+    }
+}
+
+/// The velocity of one parameter.
+#[derive(Clone)]
+pub(crate) struct Velocity<const D: usize>(SgdState<D>);
+
+impl<const D: usize> RecordState for Velocity<D> {
+    fn state_flatten(&self, prefix: &str, out: &mut StateSink) {
+        self.0.state_flatten(prefix, out);
+    }
+
+    /// Rebuilt in memory, from where the next step takes it to its device. Burn offers its default device here, a GPU
+    /// that a CPU training must not touch and that need not exist.
+    fn state_unflatten(prefix: &str, source: &mut StateSource, _default: &Device) -> Option<Self> {
+        SgdState::state_unflatten(prefix, source, &Device::flex()).map(Velocity)
     }
 }

@@ -9,7 +9,7 @@ use eloc::{
     synthetic,
 };
 
-use super::{download, files};
+use super::{download, files, output};
 
 /// Name of the built-in data set.
 pub const SHAPES: &str = "shapes";
@@ -51,8 +51,13 @@ pub struct TrainingData {
     pub test: Dataset,
 }
 
-/// The data set called `name`: auto, cifar10, cifar100, shapes, or a folder of class/name.png.
-pub fn training(name: &str, args: &DataArgs) -> Result<TrainingData> {
+/// Whether a data set goes by its name alone.
+pub fn is_built_in(name: &str) -> bool {
+    ["cifar10", "cifar100", SHAPES].contains(&name)
+}
+
+/// The data set called `name`, the value of `flag`: auto, cifar10, cifar100, shapes, or a folder of class/name.png.
+pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData> {
     let cifar = |which| cifar_or_download(which, args);
     match name {
         "cifar10" => cifar(Cifar::Ten),
@@ -61,18 +66,18 @@ pub fn training(name: &str, args: &DataArgs) -> Result<TrainingData> {
         "auto" => match cifar(Cifar::Ten) {
             Ok(data) => Ok(data),
             Err(error) => {
-                println!("CIFAR-10 is not there and could not be fetched: {error:#}");
-                println!(
+                output::line(format_args!("CIFAR-10 could not be had: {error:#}"))?;
+                output::line(format_args!(
                     "put cifar-10-binary.tar.gz into {} to train on it; going on with the built-in set {SHAPES}",
                     args.dir().display()
-                );
+                ))?;
                 Ok(shapes())
             }
         },
         folder => {
             let path = Path::new(folder);
             if !path.is_dir() {
-                bail!("--dataset: expected auto, cifar10, cifar100, {SHAPES} or a folder, found {folder}");
+                bail!("{flag}: expected auto, cifar10, cifar100, {SHAPES} or a folder, found {folder}");
             }
             let (train, test) = files::image_folder(path, TEST_SEED, TEST_SHARE)?;
             let name = path.canonicalize()?.file_name().map_or("images".into(), |name| name.to_string_lossy().into());

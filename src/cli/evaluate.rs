@@ -1,11 +1,12 @@
 //! `eloc evaluate`: the metric table of an ensemble on an in-distribution set and any out-of-distribution sets.
 
 use std::{
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use eloc::{
     dataset::Dataset,
@@ -16,7 +17,7 @@ use eloc::{
 use super::{
     data::{self, DataArgs},
     device::DeviceChoice,
-    files,
+    files, output,
     scoring::{self, Cache},
     store,
     train::OdinArgs,
@@ -38,7 +39,7 @@ pub struct EvaluateArgs {
     pub ood: Vec<String>,
     /// Score only the first N images of each set.
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<NonZeroUsize>,
     /// Definition of the metrics.
     #[arg(long, value_enum, default_value = "standard")]
     pub definition: DefinitionChoice,
@@ -99,8 +100,14 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
     manifest.odin = args.odin.over(manifest.odin)?;
-    let id_name = args.id.as_ref().unwrap_or(&manifest.dataset);
-    let test = first(data::training(id_name, &args.data)?.test, args.limit);
+    let id_name = match &args.id {
+        Some(id) => id,
+        None if data::is_built_in(&manifest.dataset) => &manifest.dataset,
+        None => {
+            bail!("--id: expected the folder of {}, which the weights were trained on, found no --id", manifest.dataset)
+        }
+    };
+    let test = first(data::training("--id", id_name, &args.data)?.test, args.limit.map(NonZeroUsize::get));
     anyhow::ensure!(
         test.classes == manifest.classes,
         "--id {id_name}: expected the {} classes of the weights ({}, ...), found {} ({}, ...)",
@@ -121,7 +128,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut images = test.len();
     for name in &args.ood {
         let mut set = data::image_set(name, &args.data)?;
-        set.images.truncate(args.limit.map_or(usize::MAX, |limit| limit * eloc::image::PIXELS));
+        set.images.truncate(args.limit.map_or(usize::MAX, |limit| limit.get() * eloc::image::PIXELS));
         let ood_outputs = outputs(&set.name, &set.images)?;
         let ood = scoring::view(&manifest, &members, &ood_outputs);
         images += ood.len();
@@ -138,7 +145,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         id: IdSet::new(id_name, &test.labels, &id),
         ood: sets,
     };
-    print!("{}", if args.markdown { report.markdown() } else { report.text() });
+    output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
     eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
     if let Some(path) = &args.json {
         store::write(path, &serde_json::to_vec_pretty(&report)?)?;

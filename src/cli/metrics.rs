@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use eloc::{metrics::metrics, report};
 
-use super::evaluate::DefinitionChoice;
+use super::{evaluate::DefinitionChoice, output};
 
 /// What `eloc metrics` takes.
 #[derive(Args, Debug)]
@@ -32,23 +32,20 @@ pub struct MetricsArgs {
 pub fn run(args: &MetricsArgs) -> Result<()> {
     let metrics = metrics(&read(&args.id)?, &read(&args.ood)?, args.definition.definition())?;
     if args.json {
-        println!("{}", serde_json::to_string(&metrics)?);
-    } else {
-        for (name, value) in report::COLUMNS.iter().zip(report::cells(&metrics)) {
-            println!("{name:<10}{value:>8}");
-        }
+        return output::line(serde_json::to_string(&metrics)?);
     }
-    Ok(())
+    let mut rows = report::COLUMNS.iter().zip(report::cells(&metrics));
+    rows.try_for_each(|(name, value)| output::line(format_args!("{name:<10}{value:>8}")))
 }
 
 fn read(path: &Path) -> Result<Vec<f64>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(index, line)| {
-            line.trim()
-                .parse()
-                .with_context(|| format!("{}, line {}: expected a number, found {line}", path.display(), index + 1))
-        })
-        .collect()
+    let score = |(index, line): (usize, &str)| match line.trim().parse::<f64>() {
+        Ok(score) if score.is_finite() => Ok(score),
+        _ => bail!("{}, line {}: expected a finite number, found {line}", path.display(), index + 1),
+    };
+    let scores = lines.map(score).collect::<Result<Vec<f64>>>()?;
+    ensure!(!scores.is_empty(), "{}: expected at least 1 score, found 0", path.display());
+    Ok(scores)
 }

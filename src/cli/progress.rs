@@ -15,6 +15,8 @@ use eloc::{
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use super::output;
+
 /// A bar over the steps of all folds still to train. Off a terminal only the lines of the epochs are printed.
 pub struct Progress {
     bar: ProgressBar,
@@ -77,7 +79,8 @@ impl Progress {
 
     /// Prints a line above the bar.
     pub fn say(&self, line: &str) {
-        self.bar.suspend(|| println!("{line}"));
+        // A training goes on when nobody reads its lines any more; the log has them too.
+        self.bar.suspend(|| drop(output::line(line)));
     }
 
     /// Takes the bar away.

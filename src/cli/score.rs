@@ -7,7 +7,7 @@ use clap::Args;
 use eloc::ensemble::{Score, argmax};
 use serde::Serialize;
 
-use super::{data, device::DeviceChoice, scoring, store, train::OdinArgs};
+use super::{data, device::DeviceChoice, output, scoring, store, train::OdinArgs};
 
 /// What `eloc score` takes.
 #[derive(Args, Debug)]
@@ -49,7 +49,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
     manifest.odin = args.odin.over(manifest.odin)?;
     if !args.json {
-        println!("score\tverdict\tclass\tprobability\timage");
+        output::line("score\tverdict\tclass\tprobability\timage")?;
     }
     for path in &args.images {
         let set = data::images_at(path)?;
@@ -59,31 +59,29 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         for (index, (image, score)) in set.sources.iter().zip(view.scores(Score::Eloc)).enumerate() {
             let probabilities = view.class_probabilities(index);
             let class = argmax(&probabilities);
-            print(
-                args.json,
-                &Line {
-                    image,
-                    score,
-                    in_distribution: manifest.threshold.map(|threshold| score >= threshold),
-                    class: &manifest.classes[class],
-                    probability: probabilities[class],
-                    fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
-                },
-            );
+            let line = Line {
+                image,
+                score,
+                in_distribution: manifest.threshold.map(|threshold| score >= threshold),
+                class: &manifest.classes[class],
+                probability: probabilities[class],
+                fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
+            };
+            output::line(if args.json { serde_json::to_string(&line)? } else { line.text() })?;
         }
     }
     Ok(())
 }
 
-fn print(json: bool, line: &Line) {
-    if json {
-        println!("{}", serde_json::to_string(line).expect("a line is JSON"));
-        return;
+impl Line<'_> {
+    /// Nine decimals of the score: at T = 1000 it varies in the fifth and beyond.
+    fn text(&self) -> String {
+        let Line { image, score, class, probability, .. } = self;
+        let verdict = match self.in_distribution {
+            Some(true) => "known",
+            Some(false) => "unknown",
+            None => "-",
+        };
+        format!("{score:.9}\t{verdict}\t{class}\t{probability:.3}\t{image}")
     }
-    let verdict = match line.in_distribution {
-        Some(true) => "known",
-        Some(false) => "unknown",
-        None => "-",
-    };
-    println!("{:.6}\t{verdict}\t{}\t{:.3}\t{}", line.score, line.class, line.probability, line.image);
 }

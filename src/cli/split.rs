@@ -4,6 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use eloc::fold;
 
+use super::output;
+
 /// What `eloc split` takes.
 #[derive(Args, Debug)]
 pub struct SplitArgs {
@@ -25,12 +27,11 @@ pub struct SplitArgs {
 pub fn run(args: &SplitArgs) -> Result<()> {
     let folds = fold::folds(args.classes, args.folds, args.seed)?;
     if args.json {
-        println!("{}", serde_json::to_string(&folds)?);
-        return Ok(());
+        return output::line(serde_json::to_string(&folds)?);
     }
     let list = |classes: &[usize]| classes.iter().map(usize::to_string).collect::<Vec<_>>().join(" ");
-    for fold in &folds {
-        println!("fold {}: leaves out {}; logits {}", fold.number, list(&fold.left_out), list(&fold.kept));
-    }
-    Ok(())
+    folds.iter().try_for_each(|fold| {
+        let (left_out, kept) = (list(&fold.left_out), list(&fold.kept));
+        output::line(format_args!("fold {}: leaves out {left_out}; logits {kept}", fold.number))
+    })
 }

@@ -81,6 +81,9 @@ pub fn update_manifest(folder: &Path, start: &Manifest, change: impl FnOnce(&mut
     Ok(manifest)
 }
 
+/// Name of the checkpoints' folder in a run's.
+pub const CHECKPOINTS: &str = "checkpoints";
+
 /// The checkpoints of one fold: a folder an epoch, made complete and then renamed.
 pub struct Checkpoints {
     folder: PathBuf,
@@ -96,7 +99,7 @@ struct State {
 impl Checkpoints {
     /// The checkpoints of fold `fold` of the run in `run`.
     pub fn new(run: &Path, fold: usize) -> Self {
-        Checkpoints { folder: run.join(format!("checkpoints/fold-{fold}")) }
+        Checkpoints { folder: run.join(CHECKPOINTS).join(format!("fold-{fold}")) }
     }
 
     /// The newest one, where there is any.

@@ -27,6 +27,7 @@ use super::{
     device::{ChosenDevice, DeviceChoice},
     evaluate::{self, EvaluateArgs},
     log::Log,
+    output,
     progress::{self, Progress},
     scoring,
     store::{self, Checkpoints},
@@ -296,15 +297,13 @@ const REFERENCE_IMAGES: usize = 1000;
 /// Trains what is missing and returns the run's folder.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let device = args.device.open()?;
-    let data = data::training(&args.dataset, &args.data)?;
+    let data = data::training("--dataset", &args.dataset, &args.data)?;
     let network =
         args.network.clone().unwrap_or(if data.name == data::SHAPES { SHAPES_NETWORK } else { Network::COMPACT });
     let recipe = args.recipe(&network, &data);
     let folds = fold::folds(data.train.classes.len(), args.folds, args.split_seed)?;
     let wanted = wanted_folds(&folds, args.fold)?;
-    if !(0.0..1.0).contains(&args.hold_out) || args.hold_out == 0.0 {
-        bail!("--hold-out: expected a share between 0 and 1, found {}", args.hold_out);
-    }
+    check(&recipe, args.hold_out)?;
     let (train, held_out) = data.train.hold_out(args.hold_out, recipe.seed);
 
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{network}", data.name)));
@@ -323,16 +322,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         recipe: recipe.clone(),
         folds: Vec::new(),
     };
-    let manifest = store::update_manifest(&out, &start, |_| ())?;
-    same_run(&start, &manifest, &out)?;
-
     let validation = Validation::new(args, &recipe, &data, &held_out)?;
+    let manifest = claim(&out, &start)?;
+
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
     let progress = Progress::training(&recipe, &missing, &train);
     announce(&start, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
         let trained = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
+        // Another process may have claimed the folder for other settings while nothing was done in it.
+        same_run(&start, &store::update_manifest(&out, &start, |_| ())?, &out)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
@@ -353,13 +353,13 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             .filter(|number| manifest.folds.iter().all(|entry| entry.fold.number != *number))
             .map(|number| number.to_string())
             .collect();
-        println!(
+        output::line(format_args!(
             "{}: {} of {} folds done; missing: {}",
             out.display(),
             manifest.folds.len(),
             manifest.fold_count,
             missing.join(", ")
-        );
+        ))?;
         return Ok(());
     }
     calibrate(&out, &start, &held_out, &device)?;
@@ -374,6 +374,50 @@ fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
             None => bail!("--fold: expected 1 to {}, found {number}", folds.len()),
         },
     }
+}
+
+/// Refuses settings that no training can have.
+fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
+    let Recipe { epochs, batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } = *recipe;
+    let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
+    let below_1 = |value: f64| at_least_0(value) && value < 1.0;
+    let batch_norm_momentum = recipe.batch_norm_momentum;
+    let (beta, margin) = (recipe.loss.beta, recipe.loss.margin);
+    for (flag, value, is_right, expected) in [
+        ("--epochs", epochs as f64, epochs > 0, "a number of at least 1"),
+        ("--batch", batch as f64, batch > 0, "a number of at least 1"),
+        ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
+        ("--bias-factor", bias_factor, at_least_0(bias_factor) && bias_factor > 0.0, "a number above 0"),
+        ("--momentum", momentum, below_1(momentum), "a number from 0 to below 1"),
+        ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
+        ("--beta", beta, at_least_0(beta), "a number of at least 0"),
+        ("--margin", margin, at_least_0(margin), "a number of at least 0"),
+        ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
+        (
+            "--batch-norm-momentum",
+            batch_norm_momentum,
+            (0.0..=1.0).contains(&batch_norm_momentum),
+            "a number from 0 to 1",
+        ),
+        ("--hold-out", hold_out, below_1(hold_out) && hold_out > 0.0, "a share between 0 and 1"),
+    ] {
+        if !is_right {
+            bail!("{flag}: expected {expected}, found {value}");
+        }
+    }
+    Ok(())
+}
+
+/// Takes the folder for a run with these settings: a new one, one to go on with, or one in which nothing was done yet.
+fn claim(out: &Path, start: &Manifest) -> Result<Manifest> {
+    let manifest = store::update_manifest(out, start, |manifest| {
+        let nothing_done = manifest.folds.is_empty() && !out.join(store::CHECKPOINTS).exists();
+        if nothing_done {
+            manifest.clone_from(start);
+        }
+    })?;
+    same_run(start, &manifest, out)?;
+    Ok(manifest)
 }
 
 /// Refuses to go on in a folder that belongs to a run with other data or settings.
@@ -458,10 +502,10 @@ fn announce(
     progress: &Progress,
 ) -> Result<()> {
     if folds.is_empty() {
-        println!("{}: nothing left to train in {}", run.dataset, out.display());
+        output::line(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
         return Ok(());
     }
-    println!(
+    output::line(format_args!(
         "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
         run.dataset,
         train.len(),
@@ -469,15 +513,15 @@ fn announce(
         folds.len(),
         run.network,
         run.recipe.epochs,
-    );
-    println!("device {device}; run in {}", out.display());
+    ))?;
+    output::line(format_args!("device {device}; run in {}", out.display()))?;
     let step = progress::step_time(&run.network, &run.recipe, run.classes.len(), &device.device)?;
     let images = run.recipe.batch + run.recipe.left_out_batch;
-    println!(
+    output::line(format_args!(
         "about {} at {:.0} images/s",
         progress::duration(step.mul_f64(progress.steps() as f64)),
         images as f64 / step.as_secs_f64()
-    );
+    ))?;
     Ok(())
 }
 
@@ -495,6 +539,8 @@ fn train_one(
     let log = Log::new(out, fold.number);
     let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume {
+        // The process may have ended between the checkpoint and its log.
+        log.write(&checkpoint.history)?;
         progress.say(&format!("fold {}: going on after epoch {}", fold.number, checkpoint.history.len()));
     }
     progress.start_fold(fold.number, resume.as_ref().map_or(0, |checkpoint| checkpoint.history.len()));
@@ -539,8 +585,10 @@ fn next(out: &Path, data: &TrainingData, args: &TrainArgs) -> Result<()> {
         evaluate::run(&EvaluateArgs::new(out, data::SHAPES, &ood, &args.data, args.device))?;
     }
     let (id, out) = (if args.dataset == "auto" { &data.name } else { &args.dataset }, out.display());
-    println!("\nThe weights are in {out}. Try them on images of your own:");
-    println!("  cargo run --release -- score --weights {out} FOLDER_OR_ARCHIVE");
-    println!("  cargo run --release -- evaluate --weights {out} --id {id} --ood FOLDER_OR_ARCHIVE uniform gaussian");
+    output::line(format_args!("\nThe weights are in {out}. Try them on images of your own:"))?;
+    output::line(format_args!("  cargo run --release -- score --weights {out} FOLDER_OR_ARCHIVE"))?;
+    output::line(format_args!(
+        "  cargo run --release -- evaluate --weights {out} --id {id} --ood FOLDER_OR_ARCHIVE uniform gaussian"
+    ))?;
     Ok(())
 }

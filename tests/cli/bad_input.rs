@@ -1,15 +1,14 @@
 //! Bad input: each kind is told in one line that names the file, what was expected and what was found, with exit code
 //! 1, and nothing is left half written.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::fs;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     pictures::{self, PIXELS, cifar10_files, cifar10_folder, class_folder, damaged_png, named, tar_gz},
     tool::{
-        Trained, eloc, evaluate, files, fold_file, fold_files, manifest, path, refused, score, scratch, stdout, train,
+        ELOC, Trained, eloc, evaluate, files, fold_files, manifest, path, refused, score, scratch, stdout, train,
         training_args,
     },
 };
@@ -167,98 +166,6 @@ fn archive_without_images_is_refused() {
     archive_refused("notes.zip", &pictures::zip(&files), &parts);
 }
 
-/// A copy of the shared weights that a test may damage.
-fn weights() -> (TempDir, PathBuf) {
-    let dir = scratch();
-    let weights = dir.path().join("weights");
-    Trained::shared().copy(&weights);
-    (dir, weights)
-}
-
-/// Every command that reads weights refuses them and leaves them as they are.
-fn weights_refused(weights: &Path, parts: &[&str]) {
-    let Trained { images, .. } = Trained::shared();
-    let before = files(weights);
-    let parts = [&[path(weights)][..], parts].concat();
-    refused(&mut score(weights, &[images], &[]), &parts);
-    refused(&mut evaluate(weights, images, weights, &["uniform:5"]), &parts);
-    refused(&mut train(images, weights, &[]), &parts);
-    assert!(files(weights) == before);
-}
-
-fn change_manifest(weights: &Path, change: impl FnOnce(&mut Value)) {
-    let mut manifest = manifest(weights);
-    change(&mut manifest);
-    fs::write(weights.join("manifest.json"), manifest.to_string()).unwrap();
-}
-
-#[test]
-fn weights_of_another_version_are_refused() {
-    let (_dir, weights) = weights();
-    // Another version may lack anything else that this one knows.
-    fs::write(weights.join("manifest.json"), br#"{"format": 2, "members": []}"#).unwrap();
-    weights_refused(&weights, &["manifest.json", "expected format 1", "found 2"]);
-}
-
-#[test]
-fn manifest_that_is_not_json_is_refused() {
-    let (_dir, weights) = weights();
-    let whole = fs::read(weights.join("manifest.json")).unwrap();
-    for damaged in [&b"weights"[..], &whole[..whole.len() / 2], b"{}", b""] {
-        fs::write(weights.join("manifest.json"), damaged).unwrap();
-        weights_refused(&weights, &["manifest.json", "expected a manifest of format 1"]);
-    }
-}
-
-#[test]
-fn flipped_byte_in_a_fold_file_is_refused() {
-    let (_dir, weights) = weights();
-    let mut bytes = fold_file(&weights, 2);
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(weights.join("fold-2.safetensors"), &bytes).unwrap();
-    let expected = manifest(&weights)["folds"][1]["sha256"].as_str().unwrap().to_owned();
-    weights_refused(
-        &weights,
-        &["fold-2.safetensors", &format!("expected {} bytes, {expected}", bytes.len()), "found "],
-    );
-}
-
-#[test]
-fn truncated_fold_file_is_refused() {
-    let (_dir, weights) = weights();
-    let bytes = fold_file(&weights, 3);
-    fs::write(weights.join("fold-3.safetensors"), &bytes[..100]).unwrap();
-    let expected = format!("expected {} bytes", bytes.len());
-    weights_refused(&weights, &["fold-3.safetensors", &expected, "found 100 bytes"]);
-}
-
-#[test]
-fn missing_fold_file_is_refused() {
-    let (_dir, weights) = weights();
-    fs::remove_file(weights.join("fold-1.safetensors")).unwrap();
-    weights_refused(&weights, &["fold-1.safetensors"]);
-}
-
-#[test]
-fn fold_file_of_another_network_is_refused() {
-    let (_dir, weights) = weights();
-    let Trained { images, .. } = Trained::shared();
-    for other in ["compact-4-4-8", "wrn-10-1"] {
-        change_manifest(&weights, |manifest| manifest["network"] = other.into());
-        let parts = [path(&weights), "fold-1.safetensors", "expected the tensors of the manifest's network"];
-        refused(&mut score(&weights, &[images], &[]), &parts);
-    }
-}
-
-#[test]
-fn folder_without_weights_is_refused() {
-    let dir = scratch();
-    let Trained { images, .. } = Trained::shared();
-    let parts = [path(dir.path()), "expected a weights folder", "found no manifest.json in it"];
-    refused(&mut score(dir.path(), &[images], &[]), &parts);
-}
-
 #[test]
 fn loss_that_is_not_finite_is_refused() {
     let Trained { images, .. } = Trained::shared();
@@ -277,8 +184,8 @@ fn full_disk_leaves_nothing_half_written() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
     let out = dir.path().join("run");
-    let mut limited = assert_cmd::Command::new("sh");
-    limited.args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#, path(&assert_cmd::cargo::cargo_bin("eloc"))]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#, ELOC]);
     limited.args(training_args(path(images), &out, &[]));
     refused(&mut limited, &[path(&out), "could not be written", "too large"]);
 

@@ -1,6 +1,6 @@
 //! The choice of the device, and that training and scores do not depend on it.
 
-use std::path::Path;
+use std::{path::Path, thread};
 
 use super::tool::{Trained, eloc, files, json_lines, manifest, path, refused, scratch, stdout, train, training_args};
 
@@ -52,52 +52,65 @@ fn device_that_was_not_built_in_is_an_error() {
     refused(&mut train(&Trained::shared().images, &out, &[("--device", "libtorch")]), &parts);
 }
 
-const LOSS_TOLERANCE: f64 = 1e-2;
-const SCORE_TOLERANCE: f64 = 1e-2;
-const TRAINED_TOLERANCE: f64 = 1e-1;
+/// Whether the tool finds a software adapter. The data set is none, so that nothing else is done on it.
+fn has_software_gpu() -> bool {
+    let dir = scratch();
+    let out = dir.path().join("run");
+    let mut command = eloc();
+    command.args(training_args("nowhere", &out, &[("--device", "software-gpu")]));
+    let message = refused(&mut command, &[]);
+    !message.contains("expected a software Vulkan adapter, found none")
+}
 
-/// The tiny network with few epochs: a software adapter compiles every kernel on the CPU first.
-const SETTINGS: [(&str, &str); 2] = [("--epochs", "1"), ("--folds", "2")];
-
-/// The scores at T = 1, where they are of the order of 1, on a device.
-fn scores(weights: &Path, choice: &str) -> Vec<f64> {
+/// The scores of each fold at T = 1, where they are of the order of 1.
+fn fold_scores(weights: &Path, choice: &str) -> Vec<[f64; 2]> {
     let mut command = eloc();
     command.args(["score", "--json", "--temperature", "1", "--device", choice, "--weights", path(weights)]);
     let lines = json_lines(&stdout(command.arg(&Trained::shared().images)));
-    lines.iter().map(|line| line["score"].as_f64().unwrap()).collect()
+    lines.iter().map(|line| [0, 1].map(|fold| line["fold_scores"][fold].as_f64().unwrap())).collect()
 }
 
-fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
+fn largest_difference(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
+/// A software adapter compiles its kernels anew in every process, for minutes, so that it trains one fold and scores
+/// once, side by side.
 #[test]
 fn software_gpu_trains_and_scores_as_the_cpu_does() {
-    if device("software-gpu").is_err_and(|reason| reason.contains("expected a software Vulkan adapter, found none")) {
+    if !has_software_gpu() {
         println!("skipped: there is no software Vulkan adapter");
         return;
     }
     let Trained { images, .. } = Trained::shared();
     let dir = scratch();
-    let trained = |choice: &str| {
-        let out = dir.path().join(choice);
-        stdout(&mut train(images, &out, &[SETTINGS[0], SETTINGS[1], ("--device", choice)]));
-        out
+    let (cpu, gpu) = (dir.path().join("cpu"), dir.path().join("gpu"));
+    let trained = |out: &Path, fold: &str, choice: &str| {
+        let settings = [("--epochs", "1"), ("--folds", "2"), ("--fold", fold), ("--device", choice)];
+        stdout(&mut train(images, out, &settings));
     };
-    let (cpu, gpu) = (trained("cpu"), trained("software-gpu"));
+    trained(&cpu, "1", "cpu");
+    trained(&cpu, "2", "cpu");
+    let scores_on_gpu = thread::scope(|scope| {
+        let scores = scope.spawn(|| fold_scores(&cpu, "software-gpu"));
+        trained(&gpu, "1", "software-gpu");
+        scores.join().unwrap()
+    });
+    trained(&gpu, "2", "cpu");
 
-    for fold in 0..2 {
-        let loss = |weights: &Path| manifest(weights)["folds"][fold]["history"][0]["loss"].as_f64().unwrap();
-        let difference = loss(&cpu) - loss(&gpu);
-        println!("loss of fold {}: {} on the CPU, {difference:e} more than on the GPU", fold + 1, loss(&cpu));
-        assert!(difference.abs() < LOSS_TOLERANCE, "{difference}");
-    }
-    let on_cpu = scores(&cpu, "cpu");
-    let same_weights = largest_difference(&on_cpu, &scores(&cpu, "software-gpu"));
-    let own_weights = largest_difference(&on_cpu, &scores(&gpu, "software-gpu"));
-    println!("scores: {same_weights:e} apart with the same weights, {own_weights:e} with those of each device");
-    let spread = on_cpu.iter().copied().fold(f64::MIN, f64::max) - on_cpu.iter().copied().fold(f64::MAX, f64::min);
-    println!("spread {spread}");
-    assert!(same_weights < SCORE_TOLERANCE && own_weights < TRAINED_TOLERANCE);
+    let loss = |weights: &Path| manifest(weights)["folds"][0]["history"][0]["loss"].as_f64().unwrap();
+    let loss = (loss(&cpu) - loss(&gpu)).abs();
+    let scores_on_cpu = fold_scores(&cpu, "cpu");
+    let same_weights = largest_difference(&scores_on_cpu, &scores_on_gpu);
+    let own_weights = largest_difference(&scores_on_cpu, &fold_scores(&gpu, "cpu"));
+    println!("apart: loss {loss:e}, scores {same_weights:e} with the same weights, {own_weights:e} with their own");
+    let device = |weights: &Path| manifest(weights)["folds"][0]["provenance"]["device"].clone();
+    assert_ne!(device(&cpu), device(&gpu), "the fold was trained where it was asked for");
+    // Logits of the order of 1 in single precision: sums in another order are some 1e-7 apart, and 1e-7 was seen.
+    // After a few steps this has hardly grown, but a weight next to the middle of two half-precision numbers may be
+    // rounded to either, 5e-4 of its size apart. The scores of the images span 0.2.
+    assert!(loss < 1e-4, "{loss}");
+    assert!(same_weights < 1e-5, "{same_weights}");
+    assert!(own_weights < 1e-3, "{own_weights}");
 }

@@ -229,7 +229,8 @@ fn report_that_cannot_be_written_is_an_error() {
     let report = dir.path().join("file/report.json");
     let command = &mut evaluate(weights, images, dir.path(), &["uniform:5"]);
     // The line about the throughput comes before.
-    let output = command.args(["--json", path(&report)]).assert().code(1).get_output().stderr.clone();
-    let message = String::from_utf8(output).unwrap();
+    let output = command.args(["--json", path(&report)]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains(path(&report)) && message.contains("could not be written"), "{message}");
 }

@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use assert_cmd::cargo::cargo_bin;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::tool::{FOLDS, Trained, files, fold_files, manifest, path, score, scratch, stdout, train, training_args};
+use super::tool::{
+    ELOC, FOLDS, Trained, files, fold_files, manifest, path, score, scratch, stdout, train, training_args,
+};
 
 /// Enough epochs that a run takes seconds and most of them end in a checkpoint that a kill can hit.
 const SETTINGS: [(&str, &str); 1] = [("--epochs", "12")];
@@ -61,7 +62,7 @@ fn killed_training_goes_on_to_the_same_weights() {
 
 /// Starts a training and kills it at `moment`; whether that came before its end.
 fn kill_at(moment: &Moment, images: &Path, out: &Path, whole: Duration) -> bool {
-    let mut child = Command::new(cargo_bin("eloc"))
+    let mut child = Command::new(ELOC)
         .args(training_args(path(images), out, &SETTINGS))
         .env("ELOC_DATA", out)
         .stdout(Stdio::piped())

@@ -4,6 +4,7 @@
 //! mirror is a port that nobody listens on.
 
 mod bad_input;
+mod bad_weights;
 mod data;
 mod devices;
 mod evaluate;

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use assert_cmd::Command;
 use serde_json::Value;
+use std::process::Command;
 
 use super::tool::{eloc, refused, scratch, stdout};
 

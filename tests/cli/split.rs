@@ -56,12 +56,8 @@ fn more_folds_than_classes_are_refused() {
 #[test]
 fn full_disk_behind_the_output_is_an_error() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    // assert_cmd always captures the output, so this is the standard library's command.
-    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin("eloc"))
-        .args(["split", "--classes", "10"])
-        .stdout(full)
-        .output()
-        .unwrap();
+    let output =
+        std::process::Command::new(super::tool::ELOC).args(["split", "--classes", "10"]).stdout(full).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.starts_with("eloc: ") && message.lines().count() == 1, "{message}");

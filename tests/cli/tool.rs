@@ -4,14 +4,17 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::OnceLock,
 };
 
-use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::pictures;
+
+/// The tool as Cargo built it for the tests.
+pub const ELOC: &str = env!("CARGO_BIN_EXE_eloc");
 
 /// Nobody listens on port 1, so that a download fails at once.
 pub const NO_MIRROR: &str = "http://127.0.0.1:1";
@@ -35,9 +38,11 @@ const TINY: [(&str, &str); 6] = [
 
 /// The tool, kept away from the user's data folder and from the sources.
 pub fn eloc() -> Command {
-    let mut command = Command::cargo_bin("eloc").expect("Cargo builds the tool before its tests");
+    let mut command = Command::new(ELOC);
     command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.env("ELOC_DATA", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-data"));
+    // Without it, libraries that a Vulkan driver loads complain on the error stream.
+    command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
@@ -74,14 +79,16 @@ pub fn evaluate(weights: &Path, id: &Path, data: &Path, ood: &[&str]) -> Command
 
 /// Runs the command, which must succeed, and returns what it printed.
 pub fn stdout(command: &mut Command) -> String {
-    let output = command.assert().success().get_output().stdout.clone();
-    String::from_utf8(output).expect("the tool prints UTF-8")
+    let output = command.output().expect("the tool starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("the tool prints UTF-8")
 }
 
 /// Runs the command, which must fail with code 1 and one line on the error stream that contains all of `parts`.
 pub fn refused(command: &mut Command, parts: &[&str]) -> String {
-    let stderr = command.assert().code(1).get_output().stderr.clone();
-    let message = String::from_utf8(stderr).expect("the tool prints UTF-8");
+    let output = command.output().expect("the tool starts");
+    let message = String::from_utf8(output.stderr).expect("the tool prints UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{command:?}: {message}");
     assert!(message.starts_with("eloc: ") && message.lines().count() == 1, "expected one line, found:\n{message}");
     for part in parts {
         assert!(message.contains(part), "expected `{part}` in: {message}");
