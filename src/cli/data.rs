@@ -14,7 +14,7 @@ use super::{download, files, output};
 /// Name of the built-in data set.
 pub const SHAPES: &str = "shapes";
 /// Images of each class of the built-in set.
-const SHAPES_TRAIN: usize = 1000;
+const SHAPES_TRAIN: usize = 500;
 const SHAPES_TEST: usize = 200;
 /// Seeds of the built-in sets. They are fixed, since the sets stand for data.
 const SHAPES_TRAIN_SEED: u64 = 1;

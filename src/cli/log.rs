@@ -37,6 +37,9 @@ impl Log {
     }
 }
 
+/// One value of each epoch.
+type Quantity = fn(&EpochRecord) -> f64;
+
 /// Loss, accuracies and AUROC over the epochs, as SVG.
 fn plot(fold: usize, history: &[EpochRecord]) -> Result<String, Box<dyn std::error::Error + '_>> {
     let mut svg = String::new();
@@ -55,13 +58,13 @@ fn plot(fold: usize, history: &[EpochRecord]) -> Result<String, Box<dyn std::err
             .set_secondary_coord(1.0..last, 0.0..1.0);
         chart.configure_mesh().x_desc("epoch").y_desc("training loss").draw()?;
         chart.configure_secondary_axes().y_desc("accuracy, AUROC").draw()?;
-        let points = |of: fn(&EpochRecord) -> f64| history.iter().map(move |epoch| (epoch.epoch as f64, of(epoch)));
+        let points = |of: Quantity| history.iter().map(move |epoch| (epoch.epoch as f64, of(epoch)));
         let key = |colour: RGBColor| move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2));
         chart
             .draw_series(LineSeries::new(points(|epoch| epoch.loss), BLACK.stroke_width(2)))?
             .label("training loss")
             .legend(key(BLACK));
-        let curves: [(&str, RGBColor, fn(&EpochRecord) -> f64); 3] = [
+        let curves: [(&str, RGBColor, Quantity); 3] = [
             ("training accuracy", RGBColor(0, 114, 178), |epoch| epoch.accuracy),
             ("held-out accuracy", RGBColor(213, 94, 0), |epoch| epoch.validation.accuracy),
             ("held-out AUROC", RGBColor(0, 158, 115), |epoch| epoch.validation.auroc),

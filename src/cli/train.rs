@@ -269,7 +269,9 @@ impl Overrides {
 impl TrainArgs {
     fn recipe(&self, network: &Network, data: &TrainingData) -> Recipe {
         let mut start = match self.recipe {
-            RecipeChoice::Quick if data.name == data::SHAPES => Recipe { epochs: SHAPES_EPOCHS, ..Recipe::quick() },
+            RecipeChoice::Quick if data.name == data::SHAPES => {
+                Recipe { epochs: 3, batch: 50, left_out_batch: 12, ..Recipe::quick() }
+            }
             RecipeChoice::Quick => Recipe::quick(),
             RecipeChoice::Reference => Recipe::reference(),
             RecipeChoice::Paper => Recipe::paper(),
@@ -283,8 +285,6 @@ impl TrainArgs {
 
 /// Dropout of the wide residual network in the paper.
 const WIDE_RESNET_DROPOUT: f64 = 0.3;
-/// Epochs on the built-in set, enough for it and done in minutes.
-const SHAPES_EPOCHS: usize = 6;
 /// A compact network narrow enough to learn the built-in set in minutes without a GPU.
 const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
 /// Share of the held-out training images that the threshold accepts.

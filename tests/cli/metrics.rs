@@ -69,7 +69,7 @@ fn reference_definition_says_where_it_is_not_defined() {
 #[test]
 fn line_that_is_no_number_is_named() {
     let folder = scratch();
-    let parts = ["ood.txt, line 3", "expected a number", "found high"];
+    let parts = ["ood.txt, line 3", "expected a finite number", "found high"];
     refused(&mut metrics(folder.path(), "1\n", "1\n2\nhigh\n"), &parts);
 }
 
