@@ -9,6 +9,18 @@
 //! To follow one image from file to score, read [`image`], [`model`], [`odin`], [`ensemble`] and [`scores`]; for
 //! training, [`fold`], [`loss`], [`learner`] and [`train`]. Everything here takes bytes, slices and tensors and returns
 //! the same; files and the terminal are the command line's.
+//!
+//! ```
+//! use eloc::{fold::folds, metrics::{Definition, metrics}};
+//!
+//! // The first of five classifiers of ten classes never learns to name classes 5 and 4.
+//! assert_eq!(folds(10, 5, 3)?[0].left_out, [5, 4]);
+//!
+//! // Five of the six pairs of a known and an unknown image are in the right order.
+//! let found = metrics(&[0.9, 0.8, 0.7], &[0.75, 0.1], Definition::Standard)?;
+//! assert!((found.auroc - 5.0 / 6.0).abs() < 1e-12);
+//! # Ok::<(), eloc::error::Error>(())
+//! ```
 
 pub mod archive;
 pub mod augment;
