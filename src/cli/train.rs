@@ -294,7 +294,7 @@ const SHAPES_OOD_IMAGES: usize = 2000;
 /// Images of each class or set that the published selection rule looks at, and the seed it draws them with.
 const REFERENCE_IMAGES: usize = 1000;
 
-/// Trains what is missing and returns the run's folder.
+/// Trains what is missing, sets the threshold, and says what to try next.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let device = args.device.open()?;
     let data = data::training("--dataset", &args.dataset, &args.data)?;
