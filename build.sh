@@ -1,29 +1,132 @@
 #!/usr/bin/env bash
-# ./build.sh test   checks everything: format, lints, unit, property, integration and doc tests. Sets up what it needs.
+# ./build.sh         builds the site into dist/, ready for any static host
+# ./build.sh serve   builds it and serves it on localhost
+# ./build.sh test    checks everything: formats, lints, unit, property, integration, doc, browser and page tests
+#
+# Each sets up what it needs: the wasm target (rust-toolchain.toml), wasm-bindgen, wasm-opt, and for the tests a browser.
 set -euo pipefail
 cd "$(dirname "$0")"
 
-# The GPU tests run on any Vulkan adapter; without a graphics card Mesa's software one is installed.
-set_up_vulkan() {
-    if ls /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1; then return; fi
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+tools="$target/tools"
+wasm=(--target wasm32-unknown-unknown --no-default-features --profile web)
+
+BINARYEN=132.0.0
+PLAYWRIGHT=1.64.1
+
+say() { echo "build.sh: $*" >&2; }
+
+need() { command -v "$1" >/dev/null || { say "expected $1 ($2), found none"; exit 1; }; }
+
+# The tool has to be of the library's version.
+set_up_wasm_bindgen() {
+    local version
+    version=$(cargo metadata --format-version 1 --locked --filter-platform wasm32-unknown-unknown |
+        grep -o '"wasm-bindgen","version":"[^"]*"' | head -1 | cut -d'"' -f5)
+    if [ "$("$tools/bin/wasm-bindgen" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
+        say "installing wasm-bindgen $version"
+        cargo install --quiet --root "$tools" --target-dir "$tools/build" wasm-bindgen-cli --version "=$version"
+    fi
+}
+
+# $1@$2 from npm.
+set_up_npm() {
+    need npm "Node.js 20 or later"
+    if ! grep -qs "\"version\": \"$2\"" "$tools/node_modules/$1/package.json"; then
+        say "installing $1 $2"
+        npm install --silent --no-fund --no-audit --no-save --prefix "$tools" "$1@$2"
+    fi
+}
+
+build_module() {
+    cargo rustc --lib --crate-type cdylib "${wasm[@]}"
+    local module="$target/wasm32-unknown-unknown/web/eloc.wasm"
+    # Such names mean that every call runs all static constructors again; src/web.rs prevents it.
+    if grep -q '\.command_export' "$module"; then
+        say "expected exports without constructors, found them wrapped: see start() in src/web.rs"
+        exit 1
+    fi
+    "$tools/bin/wasm-bindgen" --target web --no-typescript --out-dir "$1" "$module"
+    # The instructions that the compiler uses; with --all-features browsers refuse the module.
+    local features=(bulk-memory bulk-memory-opt nontrapping-float-to-int reference-types sign-ext mutable-globals
+        multivalue simd)
+    "$tools/node_modules/.bin/wasm-opt" "${features[@]/#/--enable-}" -Oz -o "$1/optimised" "$1/eloc_bg.wasm"
+    mv "$1/optimised" "$1/eloc_bg.wasm"
+}
+
+build_site() {
+    set_up_wasm_bindgen
+    set_up_npm binaryen "$BINARYEN"
+    local new="$target/dist"
+    rm -rf "$new"
+    mkdir -p "$new/app" "$new/weights"
+    build_module "$new/app"
+    cp web/*.js web/*.css "$new/app"
+    cp web/published.json "$new"
+
+    local name list=()
+    for name in weights/*/; do
+        name=$(basename "$name")
+        # A folder of weights whose folds are still being trained has no results.
+        [ -e "weights/$name/results.json" ] || continue
+        mkdir "$new/weights/$name"
+        cp "weights/$name/"*.{json,safetensors} "$new/weights/$name"
+        list+=("{ \"name\": \"$name\", \"bytes\": $(cat "weights/$name/"*.safetensors | wc -c) }")
+    done
+    (IFS=,; echo "[${list[*]}]") >"$new/weights/index.json"
+
+    # A folder named by its contents may be cached for ever.
+    local hash
+    hash=$(cd "$new/app" && sha256sum -- * | sha256sum | cut -c1-12)
+    mv "$new/app" "$new/app-$hash"
+    sed "s|app/|app-$hash/|g" web/index.html >"$new/index.html"
+    rm -rf dist
+    mv "$new" dist
+    say "dist/ is built; the module takes $(gzip -9c "dist/app-$hash/eloc_bg.wasm" | wc -c) bytes compressed"
+}
+
+serve() {
+    need python3 "to serve dist/"
+    echo "http://localhost:${PORT:-8000}/"
+    python3 -m http.server --bind 127.0.0.1 --directory dist "${PORT:-8000}" >/dev/null 2>&1
+}
+
+# Debian's packages $2..., unless the command or file $1 is there.
+set_up_debian() {
+    local found="$1"
+    shift
+    if command -v "$found" >/dev/null || compgen -G "$found" >/dev/null; then return; fi
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-        apt-get update -qq && apt-get install -y -qq libvulkan1 mesa-vulkan-drivers >/dev/null
+        say "installing $*"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
     else
-        echo "build.sh: no Vulkan driver found; install libvulkan1 and mesa-vulkan-drivers to run the GPU tests" >&2
+        say "expected $found for the tests, found none; install $*"
+        exit 1
     fi
 }
 
 run_tests() {
-    set_up_vulkan
+    # The GPU tests run on any Vulkan adapter; without a graphics card Mesa's software one does.
+    set_up_debian '/usr/share/vulkan/icd.d/*.json' libvulkan1 mesa-vulkan-drivers
+    set_up_debian chromium chromium chromium-driver
+    set_up_npm playwright-core "$PLAYWRIGHT"
     cargo fmt --check
     cargo clippy --release --all-targets -- -D warnings
     cargo test --release
+    cargo clippy --lib --test parity "${wasm[@]}" -- -D warnings
+    build_site
+    CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
+        cargo test --test parity "${wasm[@]}"
+    ELOC="$target/release/eloc" TOOLS="$tools" node --test tests/page/
 }
 
 case "${1:-}" in
+    '') build_site ;;
+    serve) build_site && serve ;;
     test) run_tests ;;
     *)
-        echo "usage: ./build.sh test" >&2
+        sed -n '2,4s/^# //p' "$0" >&2
         exit 2
         ;;
 esac

@@ -132,6 +132,11 @@ fn read_tar<R: Read>(reader: R, meter: &Meter, mut visit: impl FnMut(String, Vec
     }
 }
 
+/// Whether a file or folder of this name is one that file managers leave behind.
+pub fn is_hidden(name: &str) -> bool {
+    (name.starts_with('.') && name != "." && name != "..") || name == "__MACOSX"
+}
+
 /// `tar -C FOLDER .` stores paths as `./name`.
 fn label(path: &str) -> String {
     let path = path.replace('\\', "/");

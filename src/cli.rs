@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+mod compare;
 mod data;
 mod device;
 mod download;

@@ -37,12 +37,23 @@ impl FoldOutputs {
     }
 }
 
+/// What one member's perturbation does to one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// Logits before and after.
+    pub outputs: FoldOutputs,
+    /// `[3, 32, 32]`, gradient of the loss with respect to the normalised image.
+    pub gradient: Vec<f32>,
+    /// `[3, 32, 32]`, what was added, in pixel space, where an image spans 0 to 1.
+    pub step: Vec<f32>,
+}
+
 impl Member {
     /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation.
     ///
     /// # Errors
     /// [`crate::error::Error::Device`] when the device fails.
-    pub fn outputs(
+    pub async fn outputs(
         &self,
         images: &[u8],
         odin: &Odin,
@@ -50,15 +61,39 @@ impl Member {
         device: &Device,
     ) -> Result<FoldOutputs> {
         let perturbed = perturb(&self.classifier, image_tensor(images, normalisation, device), odin, normalisation);
-        Ok(FoldOutputs { logits: read(perturbed.logits)?, perturbed: read(self.classifier.forward(perturbed.images))? })
+        let after = self.classifier.forward(perturbed.images);
+        Ok(FoldOutputs { logits: read(perturbed.logits).await?, perturbed: read(after).await? })
     }
 
-    /// Logits of `images` `[n, 3, 32, 32]` u8, `[n, kept classes]`.
+    /// The perturbation of one image `[3, 32, 32]` u8 in full.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub async fn explain(
+        &self,
+        image: &[u8],
+        odin: &Odin,
+        normalisation: &Normalisation,
+        device: &Device,
+    ) -> Result<Explanation> {
+        let image = image_tensor(image, normalisation, device);
+        let perturbed = perturb(&self.classifier, image.clone(), odin, normalisation);
+        let std = Tensor::<1>::from_floats(normalisation.std, device).reshape([1, CHANNELS, 1, 1]);
+        let step = (perturbed.images.clone() - image) * std;
+        let after = self.classifier.forward(perturbed.images);
+        Ok(Explanation {
+            outputs: FoldOutputs { logits: read(perturbed.logits).await?, perturbed: read(after).await? },
+            gradient: read(perturbed.gradient).await?,
+            step: read(step).await?,
+        })
+    }
+
+    /// Logits of `images` `[n, 3, 32, 32]` u8, `[n, kept classes]`; not for a browser, where reading has to wait.
     ///
     /// # Errors
     /// [`crate::error::Error::Device`] when the device fails.
     pub fn logits(&self, images: &[u8], normalisation: &Normalisation, device: &Device) -> Result<Vec<f32>> {
-        read(self.classifier.forward(image_tensor(images, normalisation, device)))
+        Ok(values(self.classifier.forward(image_tensor(images, normalisation, device)).try_into_data()?))
     }
 }
 
@@ -70,9 +105,12 @@ pub fn image_tensor(images: &[u8], normalisation: &Normalisation, device: &Devic
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-fn read(logits: Tensor<2>) -> Result<Vec<f32>> {
-    let data = logits.try_into_data()?;
-    Ok(data.try_to_vec().expect("logits are single precision"))
+async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    Ok(values(tensor.into_data_async().await?))
+}
+
+fn values(data: TensorData) -> Vec<f32> {
+    data.try_to_vec().expect("logits and gradients are single precision")
 }
 
 /// A score of the ensemble or of its networks; higher is more in-distribution.

@@ -38,8 +38,14 @@ pub mod odin;
 pub mod recipe;
 pub mod report;
 pub mod scores;
+pub mod self_test;
 mod sgd;
 pub mod synthetic;
 pub mod train;
 pub mod validation;
+#[cfg(target_family = "wasm")]
+pub mod web;
 pub mod weights;
+
+#[cfg(all(target_family = "wasm", feature = "wgpu"))]
+compile_error!("build for the browser with --no-default-features: autotuned kernels are silently wrong there");

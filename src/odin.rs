@@ -44,6 +44,8 @@ pub struct Perturbed {
     pub logits: Tensor<2>,
     /// The perturbed images `[n, 3, 32, 32]`, normalised, not clamped.
     pub images: Tensor<4>,
+    /// Gradient of the loss with respect to the images, `[n, 3, 32, 32]`, up to a positive factor for each image.
+    pub gradient: Tensor<4>,
 }
 
 /// Moves each image by epsilon / sigma_c against the sign of the loss gradient; the sign of 0 is +1.
@@ -62,10 +64,10 @@ pub fn perturb(
     let weighted = (logits.clone() * seed.autodiff()).sum();
     let mut gradients = weighted.backward();
     let gradient = input.grad_remove(&mut gradients).expect("the logits depend on the input");
-    let sign = gradient.greater_equal_elem(0.0).float() * 2.0 - 1.0;
+    let sign = gradient.clone().greater_equal_elem(0.0).float() * 2.0 - 1.0;
     let step = normalisation.std.map(|std| settings.epsilon as f32 / std);
     let step = Tensor::<1>::from_floats(step, &images.device()).reshape([1, CHANNELS, 1, 1]);
-    Perturbed { logits: logits.inner(), images: images - sign * step }
+    Perturbed { logits: logits.inner(), images: images - sign * step, gradient }
 }
 
 /// Gradient of the loss with respect to the logits `[n, c]`, up to a positive factor.

@@ -68,8 +68,8 @@ pub struct IdSet {
     pub name: String,
     /// Number of images.
     pub images: usize,
-    /// Accuracy of the folds' mean softmax, 0 to 1.
-    pub accuracy: f64,
+    /// Accuracy of the folds' mean softmax, 0 to 1, where the images have labels.
+    pub accuracy: Option<f64>,
     /// Accuracy of each fold on its kept classes, 0 to 1, where there are images of them.
     pub fold_accuracies: Vec<Option<f64>>,
 }
@@ -96,14 +96,14 @@ pub struct ScoreMetrics {
 }
 
 impl IdSet {
-    /// Describes a labelled set; `labels` are the images' classes.
+    /// Describes a set; `labels` are the images' classes, none for images without labels.
     pub fn new(name: &str, labels: &[u16], outputs: &Outputs) -> Self {
         let predictions = outputs.predictions();
         let correct = labels.iter().zip(&predictions).filter(|(label, class)| usize::from(**label) == **class).count();
         IdSet {
             name: name.to_owned(),
-            images: labels.len(),
-            accuracy: correct as f64 / labels.len() as f64,
+            images: outputs.len(),
+            accuracy: (!labels.is_empty()).then(|| correct as f64 / labels.len() as f64),
             fold_accuracies: outputs.fold_accuracies(labels),
         }
     }
@@ -178,15 +178,12 @@ impl Report {
             crate::odin::GradientMode::CrossEntropy => "cross-entropy",
             crate::odin::GradientMode::Entropy => "entropy",
         };
+        let accuracy =
+            self.id.accuracy.map_or(String::new(), |accuracy| format!(", ensemble accuracy {:.2}", 100.0 * accuracy));
         format!(
             "{} folds of {} trained on {}; T {temperature}, epsilon {epsilon}, {gradient} gradient; {definition} \
-             definitions, percent\nin-distribution: {} ({} images), ensemble accuracy {:.2}\n",
-            self.folds,
-            self.network,
-            self.trained_on,
-            self.id.name,
-            self.id.images,
-            100.0 * self.id.accuracy,
+             definitions, percent\nin-distribution: {} ({} images){accuracy}\n",
+            self.folds, self.network, self.trained_on, self.id.name, self.id.images,
         )
     }
 }
@@ -220,7 +217,12 @@ mod tests {
             folds: 5,
             odin: Odin::default(),
             definition: Definition::Reference,
-            id: IdSet { name: "shapes".to_owned(), images: 10, accuracy: 0.9, fold_accuracies: vec![Some(0.9); 5] },
+            id: IdSet {
+                name: "shapes".to_owned(),
+                images: 10,
+                accuracy: Some(0.9),
+                fold_accuracies: vec![Some(0.9); 5],
+            },
             ood: vec![OodSet {
                 name: "noise".to_owned(),
                 images: 20,

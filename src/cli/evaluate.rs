@@ -10,11 +10,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use eloc::{
     dataset::Dataset,
+    ensemble::Score,
     metrics::Definition,
     report::{IdSet, OodSet, Provenance, Report},
 };
 
 use super::{
+    compare::{Earlier, Scored},
     data::{self, DataArgs},
     device::DeviceChoice,
     files, output,
@@ -34,15 +36,15 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub id: Option<String>,
     /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, uniform, gaussian,
-    /// patterns), folders or archives.
-    #[arg(long, num_args = 1.., required = true)]
+    /// patterns), folders or archives [default: those of --compare].
+    #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<String>,
     /// Score only the first N images of each set.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// Definition of the metrics.
-    #[arg(long, value_enum, default_value = "standard")]
-    pub definition: DefinitionChoice,
+    /// Definition of the metrics [default: standard, or that of --compare].
+    #[arg(long, value_enum)]
+    pub definition: Option<DefinitionChoice>,
     #[command(flatten)]
     pub odin: OdinArgs,
     #[command(flatten)]
@@ -50,6 +52,10 @@ pub struct EvaluateArgs {
     /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Do the evaluation in this file again, which the page or --json wrote, and print the differences; sets and settings
+    /// are those of the file unless flags say otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
     /// Print the table as Markdown.
     #[arg(long)]
     pub markdown: bool,
@@ -85,10 +91,11 @@ impl EvaluateArgs {
             id: Some(id.to_owned()),
             ood: ood.to_vec(),
             limit: None,
-            definition: DefinitionChoice::Standard,
+            definition: None,
             odin: OdinArgs::default(),
             data: data.clone(),
             json: None,
+            compare: None,
             markdown: false,
             device,
         }
@@ -97,15 +104,21 @@ impl EvaluateArgs {
 
 /// Prints the table and writes the report.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
-    manifest.odin = args.odin.over(manifest.odin)?;
-    let id_name = match &args.id {
-        Some(id) => id,
-        None if data::is_built_in(&manifest.dataset) => &manifest.dataset,
-        None => {
+    manifest.odin = args.odin.over(earlier.as_ref().map_or(manifest.odin, |earlier| earlier.report.odin))?;
+    let id_name = match (&args.id, &earlier) {
+        (Some(id), _) => id,
+        (None, Some(earlier)) if data::is_built_in(&earlier.report.id.name) => &earlier.report.id.name,
+        (None, _) if data::is_built_in(&manifest.dataset) => &manifest.dataset,
+        (None, _) => {
             bail!("--id: expected the folder of {}, which the weights were trained on, found no --id", manifest.dataset)
         }
+    };
+    let ood_names: Vec<&String> = match &earlier {
+        Some(earlier) if args.ood.is_empty() => earlier.report.ood.iter().map(|set| &set.name).collect(),
+        _ => args.ood.iter().collect(),
     };
     let test = first(data::training("--id", id_name, &args.data)?.test, args.limit.map(NonZeroUsize::get));
     anyhow::ensure!(
@@ -117,23 +130,30 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         test.classes[0],
     );
 
-    let definition = args.definition.definition();
+    let definition = match (args.definition, &earlier) {
+        (Some(choice), _) => choice.definition(),
+        (None, Some(earlier)) => earlier.report.definition,
+        (None, None) => Definition::Standard,
+    };
     let cache = Cache::new(&files::data_dir(args.data.dir.as_deref()).join("logits"));
     let start = Instant::now();
     let outputs =
         |what: &str, images: &[u8]| scoring::outputs(&manifest, &members, what, images, Some(&cache), &device.device);
     let id_outputs = outputs(id_name, &test.images)?;
     let id = scoring::view(&manifest, &members, &id_outputs);
+    let mut scored = vec![Scored { sources: None, scores: id.scores(Score::Eloc) }];
     let mut sets = Vec::new();
-    let mut images = test.len();
-    for name in &args.ood {
+    for name in ood_names {
         let mut set = data::image_set(name, &args.data)?;
-        set.images.truncate(args.limit.map_or(usize::MAX, |limit| limit.get() * eloc::image::PIXELS));
+        let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
+        set.images.truncate(limit.saturating_mul(eloc::image::PIXELS));
+        set.sources.truncate(limit);
         let ood_outputs = outputs(&set.name, &set.images)?;
         let ood = scoring::view(&manifest, &members, &ood_outputs);
-        images += ood.len();
+        scored.push(Scored { sources: Some(set.sources), scores: ood.scores(Score::Eloc) });
         sets.push(OodSet::new(&set.name, &id, &ood, definition).with_context(|| name.clone())?);
     }
+    let images: usize = scored.iter().map(|set| set.scores.len()).sum();
     let seconds = start.elapsed().as_secs_f64();
     let report = Report {
         provenance: Provenance::new(super::command_line(), device.name, seconds),
@@ -146,6 +166,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         ood: sets,
     };
     output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
+    if let Some(earlier) = &earlier {
+        output::line(earlier.differences(&report, &scored)?.trim_end())?;
+    }
     eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
     if let Some(path) = &args.json {
         store::write(path, &serde_json::to_vec_pretty(&report)?)?;

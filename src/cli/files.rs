@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::images::{Loaded, files_below, has_image_extension, is_hidden, load_file, load_parallel};
-use eloc::archive::{self, Format, Limits};
+use super::images::{Loaded, files_below, has_image_extension, load_file, load_parallel};
+use eloc::archive::{self, Format, Limits, is_hidden};
 use eloc::dataset::{Cifar, Dataset, ImageSet};
 use eloc::image::PIXELS;
 use eloc::synthetic;

@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 
-use eloc::image::PIXELS;
+use eloc::{archive::is_hidden, image::PIXELS};
 
 /// Where an image came from, and the image or what is wrong with it.
 pub type Loaded = (String, Result<[u8; PIXELS]>);
@@ -41,11 +41,6 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> R
         }
     }
     Ok(())
-}
-
-/// What file managers leave behind.
-pub fn is_hidden(name: &str) -> bool {
-    (name.starts_with('.') && name != "." && name != "..") || name == "__MACOSX"
 }
 
 /// Whether the name ends like that of an image that can be decoded.

@@ -75,7 +75,8 @@ pub fn outputs(
             None => {
                 let mut outputs = FoldOutputs::default();
                 for batch in images.chunks(BATCH * PIXELS) {
-                    let part = member.outputs(batch, &manifest.odin, &manifest.normalisation, device);
+                    let part =
+                        pollster::block_on(member.outputs(batch, &manifest.odin, &manifest.normalisation, device));
                     outputs.extend(&part.with_context(|| format!("{what}, fold {}", member.fold.number))?);
                     bar.inc((batch.len() / PIXELS) as u64);
                 }

@@ -69,14 +69,18 @@ fn read_member(folder: &Path, manifest: &Manifest, entry: &FoldEntry, device: &D
 }
 
 /// Changes the manifest of `folder` under a lock, so that processes that train different folds do not undo each
-/// other's work. `start` is the manifest of a folder that has none yet.
-pub fn update_manifest(folder: &Path, start: &Manifest, change: impl FnOnce(&mut Manifest)) -> Result<Manifest> {
+/// other's work. `start` is the manifest of a folder that has none yet. An error of `change` leaves it as it was.
+pub fn update_manifest(
+    folder: &Path,
+    start: &Manifest,
+    change: impl FnOnce(&mut Manifest) -> Result<()>,
+) -> Result<Manifest> {
     fs::create_dir_all(folder).with_context(|| format!("{}: could not be made", folder.display()))?;
     let lock_path = folder.join(".lock");
     let lock = File::create(&lock_path).with_context(|| format!("{}: could not be written", lock_path.display()))?;
     lock.lock().with_context(|| format!("{}: could not be locked", lock_path.display()))?;
     let mut manifest = read_manifest(folder)?.unwrap_or_else(|| start.clone());
-    change(&mut manifest);
+    change(&mut manifest)?;
     write(&folder.join(MANIFEST), &manifest.to_bytes())?;
     Ok(manifest)
 }

@@ -318,6 +318,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         normalisation: Normalisation::default(),
         odin: args.odin.over(Odin::default())?,
         threshold: None,
+        self_test: None,
         hold_out: args.hold_out,
         recipe: recipe.clone(),
         folds: Vec::new(),
@@ -331,23 +332,24 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     announce(&start, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
         let trained = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
-        // Another process may have claimed the folder for other settings while nothing was done in it.
-        same_run(&start, &store::update_manifest(&out, &start, |_| ())?, &out)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
         let entry = FoldEntry::new(fold.clone(), &bytes, trained.selected, trained.history, provenance);
-        store::write(&out.join(&entry.file), &bytes)?;
         store::update_manifest(&out, &start, |manifest| {
+            // Another process may have claimed the folder for other settings while nothing was done in it.
+            same_run(&start, manifest, &out)?;
+            store::write(&out.join(&entry.file), &bytes)?;
             manifest.folds.retain(|other| other.fold.number != fold.number);
             manifest.folds.push(entry);
             manifest.folds.sort_by_key(|entry| entry.fold.number);
+            Ok(())
         })?;
         Checkpoints::new(&out, fold.number).clear()?;
     }
     progress.finish();
 
-    let manifest = store::update_manifest(&out, &start, |_| ())?;
+    let manifest = store::read_manifest(&out)?.with_context(|| format!("{}: the manifest is gone", out.display()))?;
     if manifest.folds.len() < manifest.fold_count {
         let missing: Vec<String> = (1..=manifest.fold_count)
             .filter(|number| manifest.folds.iter().all(|entry| entry.fold.number != *number))
@@ -410,20 +412,20 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
 
 /// Takes the folder for a run with these settings: a new one, one to go on with, or one in which nothing was done yet.
 fn claim(out: &Path, start: &Manifest) -> Result<Manifest> {
-    let manifest = store::update_manifest(out, start, |manifest| {
+    store::update_manifest(out, start, |manifest| {
         let nothing_done = manifest.folds.is_empty() && !out.join(store::CHECKPOINTS).exists();
         if nothing_done {
             manifest.clone_from(start);
         }
-    })?;
-    same_run(start, &manifest, out)?;
-    Ok(manifest)
+        same_run(start, manifest, out)
+    })
 }
 
 /// Refuses to go on in a folder that belongs to a run with other data or settings.
 fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
     let settings = |manifest: &Manifest| {
-        let manifest = Manifest { threshold: None, folds: Vec::new(), odin: expected.odin, ..manifest.clone() };
+        let manifest =
+            Manifest { threshold: None, self_test: None, folds: Vec::new(), odin: expected.odin, ..manifest.clone() };
         serde_json::to_value(manifest).expect("a manifest is JSON")
     };
     let Some((name, there, now)) = first_difference("", &settings(found), &settings(expected)) else {
@@ -565,16 +567,26 @@ fn train_one(
     }
 }
 
-/// Sets the score that 95% of the held-out training images reach.
+/// Sets the score that 95% of the held-out training images reach, and the scores of the self-test.
 fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDevice) -> Result<()> {
     let (manifest, members) = store::read_ensemble(out, &device.device)?;
-    if manifest.threshold.is_some() {
+    if manifest.threshold.is_some() && manifest.self_test.is_some() {
         return Ok(());
     }
-    let outputs = scoring::outputs(&manifest, &members, "held-out images", &held_out.images, None, &device.device)?;
-    let scores = scoring::view(&manifest, &members, &outputs).scores(eloc::ensemble::Score::Eloc);
-    let threshold = threshold_at_tpr(&scores, THRESHOLD_TPR);
-    store::update_manifest(out, start, |manifest| manifest.threshold = Some(threshold))?;
+    let scores = |what: &str, images: &[u8]| -> Result<Vec<f64>> {
+        let outputs = scoring::outputs(&manifest, &members, what, images, None, &device.device)?;
+        Ok(scoring::view(&manifest, &members, &outputs).scores(eloc::ensemble::Score::Eloc))
+    };
+    let threshold = match manifest.threshold {
+        Some(threshold) => threshold,
+        None => threshold_at_tpr(&scores("held-out images", &held_out.images)?, THRESHOLD_TPR),
+    };
+    let self_test = scores("self-test", &eloc::self_test::images())?;
+    store::update_manifest(out, start, |manifest| {
+        manifest.threshold = Some(threshold);
+        manifest.self_test = Some(self_test);
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -118,7 +118,9 @@ fn five_fold_scoring(bencher: Bencher, case: &Case) {
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
         members
             .iter()
-            .map(|member| member.outputs(&images, &Odin::default(), &Normalisation::default(), &case.device))
+            .map(|member| {
+                pollster::block_on(member.outputs(&images, &Odin::default(), &Normalisation::default(), &case.device))
+            })
             .collect::<Result<Vec<_>, _>>()
             .expect("the device works")
     });

@@ -1,0 +1,32 @@
+//! A self-test for any device: the images of one fixed set, whose scores the trainer stores in the manifest.
+
+use crate::synthetic;
+
+/// Images of each generated set.
+const OF_EACH: usize = 10;
+
+/// Seed of the sets.
+const SEED: u64 = 0;
+
+/// `[30, 3, 32, 32]` u8: shapes, patterns and uniform noise, the same on every target.
+pub fn images() -> Vec<u8> {
+    [
+        synthetic::shapes(OF_EACH / 10, SEED).images,
+        synthetic::patterns(OF_EACH, SEED).images,
+        synthetic::uniform_noise(OF_EACH, SEED).images,
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{image::PIXELS, weights::sha256};
+
+    /// Stored scores belong to these very bytes.
+    #[test]
+    fn the_images_stay_the_same() {
+        assert_eq!(images().len(), 3 * OF_EACH * PIXELS);
+        assert_eq!(sha256(&images()), "170b2f093424cb1e66ad5576837794a4eb8dde3d68db0ba55e3a7974e2de2e93");
+    }
+}

@@ -1,0 +1,83 @@
+// This device: the self-test against the command line's scores, and a report to copy.
+import { byId, el, table } from "./dom.js";
+
+/** Scores of a device may differ by this much, relative to the larger of 1 and the score: float32 sums in another order. */
+const TOLERANCE = 2e-6;
+
+let lastTest = null;
+
+/** Binds the buttons of the panel. */
+export function setUpDevice(scorer, analyst, getSelfTest, notice) {
+  byId("self-test").addEventListener("click", async () => {
+    byId("self-test").disabled = true;
+    byId("self-test-result").dataset.result = "running";
+    byId("self-test-result").textContent = "The golden images are being scored.";
+    try {
+      lastTest = await selfTest(scorer, analyst, getSelfTest());
+      showTest(lastTest);
+    } catch (error) {
+      byId("self-test-result").dataset.result = "error";
+      byId("self-test-result").textContent = `The self-test could not run. ${error.message}`;
+    }
+    byId("self-test").disabled = false;
+    showReport(scorer);
+  });
+  byId("copy-report").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(byId("report").textContent);
+      notice("The report is in the clipboard.", "info");
+    } catch {
+      getSelection().selectAllChildren(byId("report"));
+      notice("The browser does not let this page write to the clipboard. The report is selected: copy it with Ctrl+C.", "warning");
+    }
+  });
+}
+
+/** Scores the ensemble's golden images on this device. */
+async function selfTest(scorer, analyst, golden) {
+  const { ensemble } = scorer;
+  if (!golden) throw new Error("These weights carry no golden images.");
+  if (!ensemble?.complete) throw new Error("Some folds are still on their way.");
+  const { odin } = ensemble.manifest;
+  const outputs = await scorer.outputs(golden.images, odin);
+  const { scores } = await analyst.ask("scores", { outputs, temperature: odin.temperature });
+  const differences = [...scores.eloc].map((score, i) => Math.abs(score - golden.scores[i]));
+  const allowed = [...golden.scores].map((score) => TOLERANCE * Math.max(1, Math.abs(score)));
+  return {
+    images: differences.length, backend: scorer.backend, largest: Math.max(...differences),
+    passed: differences.every((difference, i) => difference <= allowed[i]), expected: [...golden.scores], got: [...scores.eloc],
+  };
+}
+
+function showTest({ passed, images, backend, largest, expected, got }) {
+  const place = byId("self-test-result");
+  Object.assign(place.dataset, { result: passed ? "pass" : "fail", largest });
+  const sentence = passed
+    ? `Passed. ${images} golden images score as on the command line; the largest difference is ${largest.toExponential(2)}.`
+    : `Failed. The largest difference is ${largest.toExponential(2)}: scores of this backend (${backend}) cannot be trusted. Choose the CPU under Settings.`;
+  place.replaceChildren(el("p", { class: passed ? "good" : "bad" }, sentence), el("details", {}, el("summary", {}, "All golden images"),
+    table("Scores", ["Image", "Command line", "This device", "Difference"], expected.map((score, i) =>
+      [String(i + 1), score.toFixed(9), got[i].toFixed(9), Math.abs(got[i] - score).toExponential(2)]))));
+}
+
+/** Writes the report anew; cheap enough to do whenever the panel is seen. */
+export function showReport(scorer) {
+  const mark = (name) => performance.getEntriesByName(`eloc:${name}`)[0]?.startTime.toFixed(0) ?? "not yet";
+  const { adapter, backend, stages } = scorer;
+  const lines = [
+    `eloc ${scorer.version}`, `browser: ${navigator.userAgent}`, `backend: ${backend}`,
+    `weights: ${scorer.ensemble?.name ?? "none"}, ${scorer.ensemble?.loaded ?? 0} folds`,
+    `settings: ${JSON.stringify(scorer.odin)}`,
+    "", "milliseconds since the page was opened", `  first fold ready: ${mark("ready")}`, `  all folds loaded: ${mark("loaded")}`, `  first score: ${mark("first-score")}`,
+    "", "milliseconds per stage",
+    ...Object.entries(stages).map(([name, value]) => typeof value === "number"
+      ? `  ${name}: ${value.toFixed(1)}`
+      : `  ${name}: ${value.calls ? value.ms.toFixed(1) : "not measured"} (${value.calls} calls after the first, ${value.dispatches} dispatches each)`),
+    "", lastTest ? `self-test on ${lastTest.backend}: ${lastTest.passed ? "passed" : "failed"}, ${lastTest.images} images, largest difference ${lastTest.largest.toExponential(3)}` : "self-test: not run",
+  ];
+  if (adapter) {
+    lines.push("", `adapter: vendor ${adapter.vendor || "unknown"}, architecture ${adapter.architecture || "unknown"}, device ${adapter.device || "unknown"}, ${adapter.description || "no description"}`,
+      `features: ${adapter.features.join(", ")}`, "limits", ...Object.entries(adapter.limits).map(([name, value]) => `  ${name}: ${value}`));
+  }
+  byId("report").textContent = lines.join("\n");
+}

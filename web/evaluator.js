@@ -1,0 +1,249 @@
+// The evaluator: two sides of images, what their scores say about the detector, and the files to take away.
+import { byId, el, percent, plural, table, throttled } from "./dom.js";
+import { csvOf, download } from "./export.js";
+import { ImageSet } from "./imageset.js";
+import { settings } from "./settings.js";
+import { compare, elocIntervals, extent } from "./study.js";
+import { METRICS, StudyView } from "./studyview.js";
+
+/** The seeds of the command line's generated sets. */
+const OOD_SEED = 0, SHAPES_TEST_SEED = 2, SHAPES_PER_CLASS = 200;
+
+/** Emits nothing; its two sides are `idSet` and `oodSets`. */
+export class Evaluator {
+  idSet = null;
+  /** @type {ImageSet[]} */
+  oodSets = [];
+  #scorer;
+  #analyst;
+  #statistician;
+  #importer;
+  #notice;
+  #room;
+  #view;
+  #chosen = 0;
+  #working = false;
+  #again = false;
+  #intervals = { key: "", value: null };
+  #reading = 0;
+
+  /** @param {{ scorer, analyst, statistician, importer, open, notice, room }} parts */
+  constructor({ scorer, analyst, statistician, importer, open, notice, room }) {
+    [this.#scorer, this.#analyst, this.#statistician, this.#importer] = [scorer, analyst, statistician, importer];
+    [this.#notice, this.#room] = [notice, room];
+    this.#view = new StudyView(scorer, open);
+    this.update = throttled(() => this.#update(), 700);
+    for (const button of document.querySelectorAll("[data-generate]")) {
+      button.addEventListener("click", () => this.#generate(button.dataset.generate, button.dataset.side));
+    }
+    byId("eval-score").addEventListener("input", () => {
+      this.#view.forgetThreshold();
+      this.update();
+    });
+    byId("eval-ood-choice").addEventListener("input", () => {
+      this.#chosen = byId("eval-ood-choice").selectedIndex;
+      this.#view.forgetThreshold();
+      this.update();
+    });
+    byId("export-json").addEventListener("click", () => this.#exportJson());
+    byId("export-eval-csv").addEventListener("click", () =>
+      download("eloc-evaluation.csv", "text/csv", csvOf(scorer, this.#sets(), scorer.scoreNames)));
+    byId("eval-clear").addEventListener("click", () => this.clear());
+  }
+
+  /** Takes dropped or picked items: those of the in side make one set, on the out side every folder and archive is one. */
+  take(side, items) {
+    const limit = Number(byId("eval-limit").value) || Infinity;
+    const loose = (item) => item.files.length === 1 && /\.(png|jpe?g|webp|bmp|gif)$/i.test(item.name);
+    const single = items.filter(loose), groups = items.filter((item) => !loose(item));
+    if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
+    if (side === "id") {
+      this.#read(this.#idSet(groups[0]?.name ?? "images"), groups.flatMap(({ files }) => files), limit);
+    } else {
+      for (const { name, files } of groups) this.#read(this.#oodSet(name), files, limit);
+    }
+  }
+
+  clear() {
+    for (const set of this.#sets()) this.#scorer.removeSet(set);
+    this.idSet = null;
+    this.oodSets = [];
+    this.#list();
+    this.update();
+  }
+
+  /** Another ensemble: its scores, and its kind of generated known images. */
+  ensembleChanged() {
+    const { manifest } = this.#scorer.ensemble;
+    const shapes = manifest.dataset === "shapes";
+    byId("generate-id-shapes").hidden = !shapes;
+    byId("id-hint").textContent = shapes
+      ? "These networks know the built-in set of shapes."
+      : `Images of ${manifest.dataset}, such as its test file ${manifest.dataset === "cifar100" ? "test.bin" : "test_batch.bin"}.`;
+    byId("eval-score").replaceChildren(...this.#scorer.scoreNames.map(({ id, label }) => el("option", { value: id }, label)));
+    this.update();
+  }
+
+  #sets() { return [this.idSet, ...this.oodSets].filter(Boolean); }
+
+  #idSet(name) {
+    if (!this.idSet) {
+      this.idSet = new ImageSet(name);
+      this.#scorer.addSet(this.idSet);
+    }
+    return this.idSet;
+  }
+
+  #oodSet(name) {
+    const taken = new Set(this.oodSets.map((set) => set.name));
+    let free = name;
+    for (let n = 2; taken.has(free); n++) free = `${name} (${n})`;
+    const set = new ImageSet(free);
+    this.oodSets.push(set);
+    this.#chosen = this.oodSets.length - 1;
+    this.#scorer.addSet(set);
+    return set;
+  }
+
+  async #read(set, files, limit) {
+    this.#reading += 1;
+    this.#list();
+    await this.#importer.read(set, files, { limit, added: () => {
+      this.#scorer.resume();
+      this.#list();
+    } });
+    this.#reading -= 1;
+    if (set.count === 0) this.#remove(set);
+    this.#list();
+    this.update();
+  }
+
+  async #generate(kind, side) {
+    const asked = Math.max(1, Math.round(Number(byId("generate-count").value) || 200));
+    const known = side === "id";
+    try {
+      // Shapes are counted by class, of which there are as many as the set has.
+      const wanted = kind !== "shapes" ? asked : known ? SHAPES_PER_CLASS : Math.max(1, Math.round(asked / 10));
+      if (wanted > this.#room()) throw new Error("The page is full; clear some images first.");
+      const { images, classes } = await this.#analyst.ask("generate", { kind, count: wanted, seed: kind === "shapes" ? SHAPES_TEST_SEED : OOD_SEED });
+      const count = images.length / 3072;
+      const set = known ? this.#idSet("shapes") : this.#oodSet(`${kind}:${count}`);
+      set.add(Array.from({ length: count }, (_, i) => `${kind} ${i + 1}`), classes ?? [], images);
+      this.#scorer.resume();
+    } catch (error) {
+      this.#notice(`These images could not be made. ${error.message}`, "error");
+    }
+    this.#list();
+    this.update();
+  }
+
+  #remove(set) {
+    this.#scorer.removeSet(set);
+    if (set === this.idSet) this.idSet = null;
+    this.oodSets = this.oodSets.filter((other) => other !== set);
+    this.#chosen = Math.min(this.#chosen, Math.max(0, this.oodSets.length - 1));
+    this.#list();
+    this.update();
+  }
+
+  /** The sets of both sides, each with what is done of it. */
+  #list() {
+    const line = (set) => el("li", { "data-set": set.name, "data-count": set.count },
+      el("span", {}, `${set.name}: ${plural(set.count, "image")}`),
+      el("button", { type: "button", class: "quiet", onclick: () => this.#remove(set) }, "Remove", el("span", { class: "visually-hidden" }, ` ${set.name}`)));
+    byId("id-sets").replaceChildren(...(this.idSet ? [line(this.idSet)] : []));
+    byId("ood-sets").replaceChildren(...this.oodSets.map(line));
+    byId("eval-ood-choice").replaceChildren(...this.oodSets.map(({ name }) => el("option", {}, name)));
+    byId("eval-ood-choice").selectedIndex = this.#chosen;
+    byId("eval-clear").disabled = this.#sets().length === 0;
+    this.#offer();
+  }
+
+  /** Exports wait for the last score: a file must say what all folds say. */
+  #offer() {
+    const sets = this.#sets();
+    const folds = this.#scorer.ensemble?.manifest.folds.length;
+    const done = sets.every((set) => set.count > 0 && set.prefix(folds) === set.count);
+    byId("export-json").disabled = !(this.idSet && this.oodSets.length && done && this.#reading === 0);
+    byId("export-eval-csv").disabled = sets.length === 0 || !this.#scorer.ensemble;
+  }
+
+  async #update() {
+    // One at a time; what comes meanwhile is one more round.
+    if (this.#working) { this.#again = true; return; }
+    this.#working = true;
+    try {
+      this.#offer();
+      await this.#study();
+    } catch (error) {
+      byId("metrics-problem").textContent = error.message;
+    } finally {
+      this.#working = false;
+    }
+    if (this.#again) {
+      this.#again = false;
+      this.update();
+    }
+  }
+
+  async #study() {
+    const { ensemble, scoreNames } = this.#scorer;
+    const idSet = this.idSet, oodSet = this.oodSets[this.#chosen];
+    const size = ensemble && idSet && oodSet && extent(idSet, oodSet, ensemble.manifest.folds.length);
+    byId("study-empty").hidden = Boolean(size);
+    if (!size) return this.#view.hide();
+    const definition = settings.get("definition"), score = byId("eval-score").value || "eloc";
+    const busy = this.#reading > 0 || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
+    const scoreLabel = scoreNames.find(({ id }) => id === score).label;
+    const study = await compare(this.#statistician, idSet, oodSet, size, { scoreNames, score, definition });
+    const key = [idSet.name, oodSet.name, definition, JSON.stringify(this.#scorer.odin), size.folds].join("|");
+    const grown = `${key}|${size.id}|${size.ood}|${busy}`;
+    const show = () => this.#view.show({ ...study, idSet, oodSet, size, score, scoreLabel, busy, intervals: this.#intervals.key.startsWith(key) ? this.#intervals.value : null });
+    show();
+    await this.#summary(definition);
+    if (this.#intervals.key === grown) return;
+    const value = await elocIntervals(this.#statistician, idSet, oodSet, size, { definition, final: !busy });
+    this.#intervals = { key: grown, value };
+    if (idSet === this.idSet && oodSet === this.oodSets[this.#chosen]) show();
+  }
+
+  /** The ensemble's score on every out-of-distribution set. */
+  async #summary(definition) {
+    const folds = this.#scorer.ensemble.manifest.folds.length;
+    const rows = [];
+    for (const set of this.oodSets) {
+      const size = extent(this.idSet, set, folds);
+      if (!size) continue;
+      const pair = { id: this.idSet.scores.eloc.slice(0, size.id), ood: set.scores.eloc.slice(0, size.ood) };
+      const [metrics] = await this.#statistician.ask("metrics", { pairs: [pair], definition });
+      rows.push([set.name, String(size.ood), ...METRICS.map(([key]) => percent(metrics[key]))]);
+    }
+    byId("eval-summary").replaceChildren(rows.length > 1
+      ? table("ELOC on every set, in percent", ["Out-of-distribution set", "Images", ...METRICS.map(([, label]) => label)], rows)
+      : "");
+  }
+
+  async #exportJson() {
+    const { ensemble, odin, backend } = this.#scorer;
+    const folds = ensemble.manifest.folds.length;
+    const of = (set) => ({ name: set.name, outputs: set.outputs(folds) });
+    try {
+      const report = await this.#analyst.ask("report", { input: {
+        device: backend === "cpu" ? "CPU (browser)" : "WebGPU (browser)", seconds: performance.now() / 1000, definition: settings.get("definition"), odin,
+        id: { ...of(this.idSet), labels: this.#labels() }, ood: this.oodSets.map(of),
+      } });
+      const side = (set) => ({ name: set.name, images: set.labels, scores: [...set.scores.eloc.subarray(0, set.count)] });
+      const content = { format: 1, weights: ensemble.name, report, id: side(this.idSet), ood: this.oodSets.map(side) };
+      download("eloc-evaluation.json", "application/json", JSON.stringify(content, null, 1));
+    } catch (error) {
+      this.#notice(`The report could not be made. ${error.message}`, "error");
+    }
+  }
+
+  /** True classes of the in side, [n], where every image has one that the networks know. */
+  #labels() {
+    const classes = this.#scorer.ensemble.manifest.classes;
+    const labels = this.idSet.classNames.map((name) => classes.indexOf(name));
+    return labels.includes(-1) ? undefined : Uint16Array.from(labels);
+  }
+}

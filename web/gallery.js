@@ -1,0 +1,200 @@
+// The gallery: a grid of scored images of which only the visible rows exist, sorted and filtered.
+import { byId, el, listed, plural, throttled, whole } from "./dom.js";
+import { paint } from "./imageset.js";
+import { settings } from "./settings.js";
+import { VERDICTS, className, scoreText, verdict } from "./verdict.js";
+
+/** Size of a card with its gap, in CSS pixels; style.css has the same. */
+const CARD = { width: 148, height: 206 };
+/** Rows kept beyond the visible ones, so that fast scrolling finds them ready. */
+const OVERSCAN = 2;
+
+/** The gallery of one image set. */
+export class Gallery {
+  #set;
+  #scorer;
+  #open;
+  #order = [];
+  #cards = new Map();
+  #columns = 1;
+  #active = 0;
+  #grid = byId("gallery");
+
+  /** @param {(set: object, index: number) => void} open shows an image's details */
+  constructor(set, scorer, open) {
+    this.#set = set;
+    this.#scorer = scorer;
+    this.#open = open;
+    this.refresh = throttled(() => this.#refresh(), 400);
+    const redraw = throttled(() => this.#draw(), 16);
+    addEventListener("scroll", redraw, { passive: true });
+    new ResizeObserver(redraw).observe(this.#grid);
+    for (const id of ["filter-text", "filter-verdict", "filter-class"]) {
+      byId(id).addEventListener("input", () => this.#refresh());
+    }
+    byId("sort").addEventListener("input", () => this.#sortBy(byId("sort").value, false));
+    byId("sort-direction").addEventListener("click", () => this.#sortBy(byId("sort").value, !settings.get("sort").endsWith("-down")));
+    settings.addEventListener("change", ({ detail }) => detail.names.includes("sort") && this.#refresh());
+    this.#grid.addEventListener("keydown", (event) => this.#move(event));
+    this.#grid.addEventListener("focusin", ({ target }) => {
+      const place = Number(target.closest(".card")?.dataset.place);
+      if (Number.isInteger(place)) this.#active = place;
+    });
+  }
+
+  /** Indices of the images shown, in their order. */
+  get order() { return this.#order; }
+
+  /** Offers the classes of the ensemble as a filter. */
+  setClasses(classes) {
+    byId("filter-class").replaceChildren(
+      el("option", { value: "" }, "All classes"), ...classes.map((name) => el("option", { value: name }, name)));
+  }
+
+  #sortBy(key, down) { settings.set({ sort: down ? `${key}-down` : key }); }
+
+  #refresh() {
+    const { count } = this.#set;
+    byId("gallery-area").hidden = count === 0;
+    document.body.classList.toggle("has-images", count > 0);
+    const [key, down] = settings.get("sort").split("-");
+    byId("sort").value = key;
+    byId("sort-direction").setAttribute("aria-pressed", String(down === "down"));
+    byId("sort-direction").textContent = down === "down" ? "Descending" : "Ascending";
+    this.#order = this.#sorted(this.#filtered(), key);
+    if (down) this.#order.reverse();
+    this.#active = Math.min(this.#active, Math.max(0, this.#order.length - 1));
+    this.#summarise();
+    this.#draw();
+  }
+
+  #filtered() {
+    const text = byId("filter-text").value.trim().toLowerCase();
+    const wanted = byId("filter-verdict").value, wantedClass = byId("filter-class").value;
+    const chosen = [];
+    for (let i = 0; i < this.#set.count; i++) {
+      if (text && !this.#set.labels[i].toLowerCase().includes(text)) continue;
+      if (wanted && verdict(this.#scorer, this.#set, i) !== wanted) continue;
+      if (wantedClass && className(this.#scorer, this.#set, i) !== wantedClass) continue;
+      chosen.push(i);
+    }
+    return chosen;
+  }
+
+  #sorted(order, key) {
+    const { labels, scored, scores, folds } = this.#set;
+    const ranks = Object.keys(VERDICTS);
+    const compare = {
+      // A provisional score counts fewer folds: it is compared by its mean, and what has none comes last.
+      score: number((i) => (scored[i] === 0 ? Infinity : (scores.eloc[i] * folds.length) / scored[i])),
+      verdict: number((i) => ranks.indexOf(verdict(this.#scorer, this.#set, i))),
+      name: (a, b) => labels[a].localeCompare(labels[b], "en", { numeric: true }),
+      class: (a, b) => className(this.#scorer, this.#set, a).localeCompare(className(this.#scorer, this.#set, b)),
+    }[key];
+    return compare ? order.sort((a, b) => compare(a, b) || a - b) : order;
+  }
+
+  #summarise() {
+    const counts = {};
+    for (let i = 0; i < this.#set.count; i++) {
+      const kind = verdict(this.#scorer, this.#set, i);
+      counts[kind] = (counts[kind] ?? 0) + 1;
+    }
+    const parts = Object.keys(VERDICTS).filter((kind) => counts[kind])
+      .map((kind) => `${whole(counts[kind])} ${VERDICTS[kind].toLowerCase()}`);
+    const shown = this.#order.length < this.#set.count ? ` ${whole(this.#order.length)} shown.` : "";
+    byId("gallery-summary").textContent = `${plural(this.#set.count, "image")}: ${listed(parts)}.${shown}`;
+    Object.assign(byId("gallery-summary").dataset, { total: this.#set.count, known: counts.known ?? 0, unknown: counts.unknown ?? 0 });
+    byId("gallery-empty").hidden = this.#order.length > 0 || this.#set.count === 0;
+  }
+
+  #draw() {
+    if (this.#grid.offsetParent === null) return;
+    this.#columns = Math.max(1, Math.floor(this.#grid.clientWidth / CARD.width));
+    const rows = Math.ceil(this.#order.length / this.#columns);
+    this.#grid.style.height = `${rows * CARD.height}px`;
+    const top = -this.#grid.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(top / CARD.height) - OVERSCAN) * this.#columns;
+    const last = Math.min(this.#order.length, (Math.ceil((top + innerHeight) / CARD.height) + OVERSCAN) * this.#columns);
+
+    const wanted = new Set();
+    for (let place = first; place < last; place++) wanted.add(place);
+    // The card with the focus stays, wherever the page is scrolled to.
+    if (this.#cards.get(this.#active)?.contains(document.activeElement)) wanted.add(this.#active);
+    for (const [place, card] of this.#cards) {
+      if (wanted.has(place)) continue;
+      card.remove();
+      this.#cards.delete(place);
+    }
+    for (const place of wanted) this.#place(place);
+  }
+
+  /** Shows the image at `place` of the order, in a new card or the one that is there. */
+  #place(place) {
+    const index = this.#order[place];
+    if (index === undefined) return;
+    let card = this.#cards.get(place);
+    if (!card) {
+      card = newCard(() => this.#open(this.#set, Number(card.dataset.index)));
+      this.#cards.set(place, card);
+      card.dataset.place = place;
+      this.#grid.append(card);
+    }
+    const column = place % this.#columns, row = Math.floor(place / this.#columns);
+    card.style.transform = `translate(${column * CARD.width}px, ${row * CARD.height}px)`;
+    card.firstChild.tabIndex = place === this.#active ? 0 : -1;
+    card.setAttribute("aria-posinset", place + 1);
+    card.setAttribute("aria-setsize", this.#order.length);
+    fillCard(card, this.#scorer, this.#set, index);
+  }
+
+  #move(event) {
+    const step = {
+      ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.#columns, ArrowUp: -this.#columns,
+      PageDown: 4 * this.#columns, PageUp: -4 * this.#columns, Home: -Infinity, End: Infinity,
+    }[event.key];
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const place = Math.max(0, Math.min(this.#order.length - 1, this.#active + step));
+    this.#active = place;
+    this.#place(place);
+    const card = this.#cards.get(place);
+    card.firstChild.focus({ preventScroll: true });
+    card.scrollIntoView({ block: "nearest" });
+    this.#draw();
+  }
+}
+
+/** A card without content; `open` is called when it is chosen. */
+export function newCard(open) {
+  return el("div", { class: "card", role: "listitem" },
+    el("button", { type: "button", class: "card-button", onclick: open },
+      el("canvas", { width: 32, height: 32, "aria-hidden": "true" }),
+      el("span", { class: "badge" }), el("span", { class: "card-class" }), el("span", { class: "card-score" }),
+      el("span", { class: "card-label" })));
+}
+
+/** Writes image `index` of `set` into a card; what has not changed is left alone. */
+export function fillCard(card, scorer, set, index) {
+  const kind = verdict(scorer, set, index);
+  const state = [set.name, index, set.scored[index], kind, set.scores.eloc?.[index]].join("|");
+  if (card.dataset.filled === state) return;
+  const [canvas, badge, classLine, scoreLine, label] = card.firstChild.children;
+  if (card.dataset.index !== String(index)) paint(canvas, set.pixels(index));
+  Object.assign(card.dataset, { filled: state, index, verdict: kind, folds: set.scored[index] });
+  if (set.scored[index] > 0) card.dataset.score = set.scores.eloc[index];
+  else delete card.dataset.score;
+  badge.textContent = VERDICTS[kind];
+  const name = className(scorer, set, index);
+  classLine.textContent = name ? `${name} ${Math.round(100 * set.probabilities[index])} %` : "";
+  scoreLine.textContent = scoreText(scorer, set, index);
+  label.textContent = set.labels[index];
+  label.title = set.labels[index];
+}
+
+function number(key) {
+  return (a, b) => {
+    const [x, y] = [key(a), key(b)];
+    return x === y ? 0 : x < y ? -1 : 1;
+  };
+}

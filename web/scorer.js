@@ -1,0 +1,414 @@
+// Schedules the networks: which images go through which fold next, in which batch, on which worker.
+//
+// In: image sets, an ensemble and the detector's settings. Out: outputs and scores in the sets. A worker that dies is
+// replaced, and the work goes on at the first image that a fold has not seen; after three losses without progress
+// it goes on on the CPU.
+import { IMAGE_BYTES } from "./imageset.js";
+import { WorkerClient, WorkerGone } from "./workers.js";
+
+/** Batches come in these sizes only, so that the device compiles few shaders; the last of a run is padded. */
+const SHAPES = [1, 8, 32, 128];
+/** A batch should take about 0.3 s: long enough to be efficient, short enough to cancel and to share. */
+const BATCH_MS = { grow: 450, shrink: 900 };
+/** With all folds here, this many images go through all of them before the next ones begin: verdicts come early. */
+const BLOCK = 512;
+const LOSSES_ALLOWED = 3;
+/** A first call compiles shaders, which takes minutes on a software adapter; later ones take a second at most. */
+const LIMIT_MS = { first: 600_000, later: 90_000 };
+/** Images/s are measured over this long. */
+const RATE_WINDOW_MS = 10_000;
+
+/** Emits "change" (progress, backend, state), "scores" { set, start, count } and "notice" { text, kind }. */
+export class Scorer extends EventTarget {
+  backend;
+  ensemble = null;
+  odin = null;
+  paused = false;
+  /** Why scoring stopped for good, or null. */
+  failure = null;
+  /** Plain measurements for the report. */
+  stages = {};
+  adapter = null;
+  version = "";
+  scoreNames = [];
+  /** @type {import("./imageset.js").ImageSet[]} */
+  sets = [];
+
+  #module;
+  #analyst;
+  #client = null;
+  #starting = null;
+  #wake = () => {};
+  #epoch = 0;
+  #losses = 0;
+  #shape = 1;
+  #largest = SHAPES.length - 1;
+  #warm = new Set();
+  #history = [];
+  #unsettled = 0;
+
+  /**
+   * @param {Promise<WebAssembly.Module>} module
+   * @param {import("./workers.js").Analyst} analyst
+   * @param {"webgpu" | "cpu"} backend
+   */
+  constructor(module, analyst, backend) {
+    super();
+    this.#module = module;
+    this.#analyst = analyst;
+    this.backend = backend;
+    this.#ready().catch((error) => this.#fail(error));
+    this.#run();
+  }
+
+  /** Network passes, one per image and fold, done and wanted; and what is known of the speed. */
+  progress() {
+    const folds = this.ensemble?.manifest.folds.length ?? 0;
+    const wanted = this.sets.reduce((sum, set) => sum + set.count * folds, 0);
+    const done = this.sets.reduce((sum, set) => sum + set.passes, 0);
+    const now = performance.now();
+    this.#history = this.#history.filter(({ at }) => now - at < RATE_WINDOW_MS);
+    const span = this.#history.length > 1 ? now - this.#history[0].at : 0;
+    const passes = this.#history.slice(1).reduce((sum, entry) => sum + entry.passes, 0);
+    const rate = span > 0 && folds > 0 ? (passes / folds) * (1000 / span) : null;
+    return { done, wanted, imagesPerSecond: rate, secondsLeft: rate ? (wanted - done) / folds / rate : null };
+  }
+
+  /** Whether anything is still to be scored, or a score is still on its way. */
+  get busy() {
+    if (this.#unsettled > 0) return true;
+    const { done, wanted } = this.progress();
+    return !this.paused && !this.failure && done < wanted;
+  }
+
+  /** Makes `ensemble` the one that scores; its folds follow by addFold. Throws when the manifest is not right. */
+  async setEnsemble(ensemble, odin) {
+    this.ensemble = null;
+    this.#epoch += 1;
+    await this.#patiently((client) => client.ask("manifest", { bytes: ensemble.manifestBytes }));
+    this.ensemble = ensemble;
+    this.odin = odin;
+    this.#rescore();
+  }
+
+  /** Checks the next fold of the ensemble and lets it score. Throws when its content is not what the manifest says. */
+  async addFold(bytes) {
+    const ensemble = this.ensemble;
+    const fold = ensemble.manifest.folds[ensemble.loaded];
+    const started = performance.now();
+    await this.#patiently((client) => client.ask("fold", { number: fold.number, bytes }));
+    if (this.ensemble !== ensemble) return;
+    ensemble.folds.push(bytes);
+    this.stages[`fold ${fold.number}: verify and parse`] = performance.now() - started;
+    this.#changed();
+  }
+
+  /** Compiles the shaders by a batch of nothing, so that the first image need not wait for it. */
+  async warmUp() {
+    const started = performance.now();
+    const { number } = this.ensemble.manifest.folds[0];
+    const images = new Uint8Array(SHAPES[this.#shape] * IMAGE_BYTES);
+    await this.#patiently((client) => client.ask("outputs", { fold: number, images, odin: this.odin }, [], LIMIT_MS.first));
+    this.#warm.add(SHAPES[this.#shape]);
+    this.stages["warm-up"] = performance.now() - started;
+  }
+
+  /** Other settings: everything is scored anew. */
+  setOdin(odin) {
+    this.odin = odin;
+    this.#epoch += 1;
+    this.#rescore();
+  }
+
+  addSet(set) {
+    if (this.ensemble) set.clearOutputs(this.ensemble.manifest.folds);
+    this.sets.push(set);
+    this.#changed();
+  }
+
+  removeSet(set) {
+    this.sets = this.sets.filter((other) => other !== set);
+    this.#changed();
+  }
+
+  /** Images were added to a set, or scoring may go on after a pause. */
+  resume() {
+    if (this.paused || this.failure) this.#history = [];
+    this.paused = false;
+    this.failure = null;
+    this.#changed();
+  }
+
+  /** Stops after the batch in hand; nobody waits for it. */
+  pause() {
+    this.paused = true;
+    this.#history = [];
+    this.#changed();
+  }
+
+  /** Goes on on another backend. */
+  async setBackend(backend) {
+    this.#leave(backend);
+    this.failure = null;
+    await this.#ready();
+    this.#changed();
+  }
+
+  /**
+   * Outputs, input gradients and perturbations of one image by the folds that are here.
+   * @param {Uint8Array} image [3][32][32]
+   * @param {() => boolean} wanted false stops the work
+   * @returns {Promise<object[] | null>} per fold { fold, logits, perturbed, gradient, step }; null when not wanted any more
+   */
+  async explain(image, odin, wanted) {
+    const answers = [];
+    const folds = this.ensemble.manifest.folds.slice(0, this.ensemble.loaded);
+    for (const { number } of folds) {
+      if (!wanted()) return null;
+      const answer = await this.#patiently((client) => client.ask("explain", { fold: number, image, odin }, [], LIMIT_MS.first));
+      answers.push({ fold: number, ...answer });
+    }
+    return wanted() ? answers : null;
+  }
+
+  /** Outputs of `images` ([n][3072]) by every fold, outside of any set; for the self-test. */
+  async outputs(images, odin) {
+    const n = images.length / IMAGE_BYTES;
+    const shape = SHAPES[Math.min(this.#largest, 1)];
+    const outputs = [];
+    for (const { number, kept } of this.ensemble.manifest.folds) {
+      const logits = new Float32Array(n * kept.length), perturbed = new Float32Array(n * kept.length);
+      for (let start = 0; start < n; start += shape) {
+        const batch = new Uint8Array(shape * IMAGE_BYTES);
+        batch.set(images.subarray(start * IMAGE_BYTES, Math.min(n, start + shape) * IMAGE_BYTES));
+        const answer = await this.#patiently((client) =>
+          client.ask("outputs", { fold: number, images: batch, odin }, [], LIMIT_MS.first));
+        const length = Math.min(shape, n - start) * kept.length;
+        logits.set(answer.logits.subarray(0, length), start * kept.length);
+        perturbed.set(answer.perturbed.subarray(0, length), start * kept.length);
+      }
+      outputs.push({ fold: number, logits, perturbed });
+    }
+    return outputs;
+  }
+
+  /** Sends a question that nobody but a test or a report asks to the worker as it is. */
+  async askWorker(type, input) { return (await this.#ready()).ask(type, input); }
+
+  async #run() {
+    for (;;) {
+      const job = this.#next();
+      if (!job) {
+        await new Promise((resolve) => { this.#wake = resolve; });
+        continue;
+      }
+      try {
+        await this.#score(job);
+      } catch (error) {
+        this.#recover(error, job);
+      }
+    }
+  }
+
+  /** The next images that stand at the same fold, of the set that is furthest behind. */
+  #next() {
+    if (this.paused || this.failure || !this.ensemble?.loaded) return null;
+    const { loaded, complete } = this.ensemble;
+    let best = null;
+    for (const set of this.sets) {
+      const first = set.done.subarray(0, set.count).findIndex((done) => done < loaded);
+      if (first >= 0 && (!best || first / set.count < best.first / best.set.count)) best = { set, first };
+    }
+    if (!best) return null;
+    const { set, first } = best;
+    // While folds are still on their way, each one that is here goes over everything; later it goes block by block.
+    const from = complete ? Math.floor(first / BLOCK) * BLOCK : 0;
+    const to = complete ? Math.min(set.count, from + BLOCK) : set.count;
+    const seen = set.done.subarray(from, to);
+    const position = seen.reduce((least, done) => Math.min(least, done), loaded);
+    const start = from + seen.indexOf(position);
+    const size = SHAPES[Math.min(this.#shape, this.#largest)];
+    let end = start;
+    while (end < to && end - start < size && set.done[end] === position) end += 1;
+    const count = end - start;
+    const shape = SHAPES.find((fitting) => fitting >= count && this.#warm.has(fitting)) ?? SHAPES.find((s) => s >= count);
+    return { set, start, count, position, shape: Math.min(shape, SHAPES[this.#largest]), epoch: this.#epoch };
+  }
+
+  async #score({ set, start, count, position, shape, epoch }) {
+    const client = await this.#ready();
+    if (epoch !== this.#epoch) return;
+    const first = !this.#warm.has(shape);
+    const images = set.gather(start, count, shape);
+    const { number } = set.folds[position];
+    if (this.#history.length === 0) this.#history.push({ at: performance.now(), passes: 0 });
+    const input = { fold: number, images, odin: this.odin };
+    const answer = await client.ask("outputs", input, [images.buffer], first ? LIMIT_MS.first : LIMIT_MS.later);
+    this.#losses = 0;
+    this.#learn(shape, first, answer);
+    if (epoch !== this.#epoch || !this.sets.includes(set)) return;
+    set.setOutputs(position, start, count, answer);
+    this.#history.push({ at: performance.now(), passes: count });
+    this.#settle(set, start, count, position + 1, epoch);
+    this.#changed();
+  }
+
+  /** Turns outputs into scores; the device goes on meanwhile. */
+  async #settle(set, start, count, folds, epoch) {
+    this.#unsettled += 1;
+    try {
+      const outputs = set.outputs(folds, start, start + count);
+      const answer = await this.#analyst.ask("scores", { outputs, temperature: this.odin.temperature });
+      if (epoch !== this.#epoch) return;
+      set.setScores(folds, start, answer);
+      if (performance.getEntriesByName("eloc:first-score").length === 0) performance.mark("eloc:first-score");
+      this.dispatchEvent(new CustomEvent("scores", { detail: { set, start, count } }));
+    } catch (error) {
+      if (epoch === this.#epoch) this.#fail(error);
+    } finally {
+      this.#unsettled -= 1;
+      this.#changed();
+    }
+  }
+
+  /** Adapts the batch to the speed seen; a first call counts its compilation and says nothing. */
+  #learn(shape, first, { ms, dispatches }) {
+    this.#warm.add(shape);
+    const key = `outputs of ${shape}, one fold`;
+    const stage = (this.stages[key] ??= { calls: 0, ms: 0, dispatches });
+    if (first) return;
+    stage.calls += 1;
+    stage.ms += (ms - stage.ms) / Math.min(stage.calls, 20);
+    const index = SHAPES.indexOf(shape);
+    if (index !== this.#shape) return;
+    const next = SHAPES[index + 1];
+    if (next && index < this.#largest && (ms * next) / shape <= BATCH_MS.grow) this.#shape = index + 1;
+    if (ms > BATCH_MS.shrink && index > 0) this.#shape = index - 1;
+  }
+
+  /** A question that survives the loss of its worker, within limits. */
+  async #patiently(ask) {
+    for (;;) {
+      try {
+        return await ask(await this.#ready());
+      } catch (error) {
+        if (!(error instanceof WorkerGone)) throw error;
+        this.#recover(error, null);
+        if (this.failure) throw error;
+      }
+    }
+  }
+
+  #recover(error, job) {
+    const memory = /memory|allocation/i.test(error.message);
+    if (memory && job && job.shape > 1) {
+      this.#largest = Math.max(0, SHAPES.indexOf(job.shape) - 1);
+      this.#shape = Math.min(this.#shape, this.#largest);
+      this.#notice(`Memory ran out: scoring goes on with batches of ${SHAPES[this.#largest]}.`, "warning");
+    } else if (!(error instanceof WorkerGone)) {
+      return this.#fail(error);
+    }
+    this.#client?.end(error.message);
+    this.#starting = null;
+    this.#warm.clear();
+    if (memory && job) return;
+    this.#losses += 1;
+    const device = this.backend === "webgpu" ? "graphics device" : "worker";
+    if (this.#losses < LOSSES_ALLOWED) {
+      this.#notice(`The ${device} was lost (${error.message}). A new one goes on where it stopped.`, "warning");
+    } else if (this.backend === "webgpu") {
+      this.#notice("The graphics device was lost three times in a row. Scoring goes on on the CPU, which is slower.", "warning");
+      this.#leave("cpu");
+    } else {
+      this.#fail(error);
+    }
+  }
+
+  #leave(backend) {
+    this.#client?.end("The backend was changed.");
+    this.#starting = null;
+    this.#warm.clear();
+    this.#losses = 0;
+    this.#history = [];
+    this.backend = backend;
+    this.#changed();
+  }
+
+  #ready() {
+    if (this.#starting && this.#client?.alive) return this.#starting;
+    this.#client = new WorkerClient((message) => this.#hear(message));
+    this.#starting = this.#start(this.#client);
+    return this.#starting;
+  }
+
+  async #start(client) {
+    if (this.backend === "webgpu") {
+      const { sentence } = await client.ask("probe");
+      if (sentence) this.#fallBack(sentence);
+    }
+    let started = performance.now();
+    const lap = (stage) => {
+      this.stages[stage] = performance.now() - started;
+      started = performance.now();
+    };
+    const module = await this.#module;
+    started = performance.now();
+    Object.assign(this, await client.ask("start", { module }));
+    lap("start the module");
+    await this.#open(client);
+    lap("open the device");
+    if (this.ensemble) {
+      await client.ask("manifest", { bytes: this.ensemble.manifestBytes });
+      for (const [position, bytes] of this.ensemble.folds.entries()) {
+        await client.ask("fold", { number: this.ensemble.manifest.folds[position].number, bytes });
+      }
+    }
+    this.#changed();
+    return client;
+  }
+
+  async #open(client) {
+    try {
+      this.adapter = (await client.ask("open", { backend: this.backend }, [], 60_000)).adapter;
+    } catch (error) {
+      if (this.backend === "cpu" || error instanceof WorkerGone) throw error;
+      this.#fallBack(error.message);
+      this.adapter = (await client.ask("open", { backend: this.backend })).adapter;
+    }
+  }
+
+  #fallBack(sentence) {
+    this.backend = "cpu";
+    this.#notice(`${sentence} Images are scored on the CPU instead, which is slower.`, "warning");
+    this.#changed();
+  }
+
+  #hear({ event, message, outOfMemory }) {
+    if (event !== "gpu-error") return;
+    if (outOfMemory) return this.#client.end(`Out of graphics memory: ${message}`);
+    // Of a shader that fails nothing else is heard, and its results are garbage: nothing that this device said counts.
+    this.#notice(`The graphics driver refused a part of the work, so all scores are made anew on the CPU. (${message})`, "error");
+    this.#epoch += 1;
+    this.#leave("cpu");
+    this.#rescore();
+  }
+
+  #rescore() {
+    for (const set of this.sets) set.clearOutputs(this.ensemble.manifest.folds);
+    this.#history = [];
+    this.#changed();
+  }
+
+  #fail(error) {
+    this.failure = error.message;
+    this.#notice(`Scoring stopped. ${error.message}`, "error");
+    this.#changed();
+  }
+
+  #notice(text, kind) { this.dispatchEvent(new CustomEvent("notice", { detail: { text, kind } })); }
+
+  #changed() {
+    this.#wake();
+    this.dispatchEvent(new Event("change"));
+  }
+}

@@ -1,0 +1,69 @@
+// One comparison of the evaluator: an in-distribution and an out-of-distribution set, as far as they are scored.
+
+/** Settings of the bootstrap: fewer resamples while scores still come in. */
+const RESAMPLES = { live: 200, final: 1000 };
+const SEED = 0;
+const BINS = 60;
+const CURVE_POINTS = 400;
+/** With fewer images on a side, all folds say less than one fold says about more images. */
+const ENOUGH = 50;
+
+/**
+ * How many folds, and how many images of each side, the metrics can be made of now: all folds once they have seen
+ * enough images, else the number of folds that has seen most.
+ * @returns {{ folds: number, id: number, ood: number } | null} null with fewer than one image on a side
+ */
+export function extent(idSet, oodSet, folds) {
+  let best = null;
+  for (let k = folds; k >= 1; k--) {
+    const id = idSet.prefix(k), ood = oodSet.prefix(k);
+    if (id === 0 || ood === 0) continue;
+    const whole = id === idSet.count && ood === oodSet.count;
+    if (k === folds && (whole || Math.min(id, ood) >= ENOUGH)) return { folds: k, id, ood };
+    if (!best || id + ood > best.id + best.ood) best = { folds: k, id, ood };
+  }
+  return best;
+}
+
+/**
+ * Metrics of every score, and curves of one.
+ * @param {import("./workers.js").Analyst} analyst
+ * @returns {Promise<{ rows: object[], curves: object, id: Float64Array, ood: Float64Array }>}
+ *   rows: per score { id, label, metrics }; id and ood: values of `score`, sorted
+ */
+export async function compare(analyst, idSet, oodSet, size, { scoreNames, score, definition }) {
+  const pairs = scoreNames.map(({ id }) => ({ id: idSet.scores[id].slice(0, size.id), ood: oodSet.scores[id].slice(0, size.ood) }));
+  const shown = pairs[scoreNames.findIndex(({ id }) => id === score)];
+  const [metrics, curves] = await Promise.all([
+    analyst.ask("metrics", { pairs, definition }),
+    analyst.ask("curves", { ...shown, bins: BINS, points: CURVE_POINTS }),
+  ]);
+  const rows = scoreNames.map(({ id, label }, i) => ({ id, label, metrics: metrics[i] }));
+  return { rows, curves, id: shown.id.sort(), ood: shown.ood.sort() };
+}
+
+/** Bootstrap intervals of the ensemble's score. */
+export function elocIntervals(analyst, idSet, oodSet, size, { definition, final }) {
+  return analyst.ask("intervals", {
+    id: idSet.scores.eloc.slice(0, size.id), ood: oodSet.scores.eloc.slice(0, size.ood),
+    definition, resamples: final ? RESAMPLES.final : RESAMPLES.live, seed: SEED,
+  });
+}
+
+/** Share of `sorted` that is at least `threshold`: the true or false positive rate. */
+export function acceptedShare(sorted, threshold) {
+  let low = 0, high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < threshold) low = middle + 1;
+    else high = middle;
+  }
+  return sorted.length === 0 ? 0 : (sorted.length - low) / sorted.length;
+}
+
+/** Images that a threshold gets most wrong: the lowest-scored known or the highest-scored unknown, worst first. */
+export function worst(set, count, score, side, howMany) {
+  const values = set.scores[score];
+  const sign = side === "id" ? 1 : -1;
+  return [...Array(count).keys()].sort((a, b) => sign * (values[a] - values[b])).slice(0, howMany);
+}

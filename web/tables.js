@@ -1,0 +1,44 @@
+// Results to compare with: the published tables, and what `eloc evaluate` measured for these weights.
+import { byId, el, percent, table } from "./dom.js";
+import { METRICS } from "./studyview.js";
+
+let published = null;
+
+/** Fetches the published tables and shows them; the choice of network is the visitor's. */
+export async function showPublished() {
+  published = await (await fetch("published.json")).json();
+  const choice = byId("published-choice");
+  choice.replaceChildren(...published.networks.map(({ id, network }) => el("option", {}, `${id}, ${network}`)));
+  choice.addEventListener("input", draw);
+  draw();
+}
+
+function draw() {
+  const { sets } = published.networks[byId("published-choice").selectedIndex];
+  const rows = sets.flatMap(({ name, results }) => Object.entries(results).map(([method, values], i) =>
+    [i === 0 ? name : el("span", { class: "repeat" }, name), published.methods[method], ...values.map((value) => value.toFixed(2))]));
+  byId("published").replaceChildren(table("Published results in percent", ["Out-of-distribution set", "Method", ...METRICS.map(([, label]) => label)], rows));
+  byId("published-source").textContent = published.source;
+}
+
+/** Shows the measured results of the weights in use; null where there are none. */
+export function showMeasured(name, results, scoreNames) {
+  const place = byId("measured");
+  if (!results) return place.replaceChildren(el("p", {}, `No measured results are stored with ${name}.`));
+  const labels = new Map(scoreNames.map(({ id, label }) => [id, label]));
+  const eloc = results.ood.map(({ name: set, images, scores }) => {
+    const best = scores.find(({ score }) => score === "eloc");
+    return [set, String(images), ...METRICS.map(([key]) => percent(best[key]))];
+  });
+  const all = results.ood.map(({ name: set, scores }) => [set, ...scores.map((row) => `${percent(row.auroc)} / ${percent(row.fpr_at_95_tpr)}`)]);
+  const { temperature, epsilon } = results.odin;
+  const { device, commit, seconds } = results.provenance;
+  place.replaceChildren(
+    table(`ELOC, ${name}, in percent`, ["Out-of-distribution set", "Images", ...METRICS.map(([, label]) => label)], eloc),
+    table("AUROC / FPR at 95% TPR of all scores, in percent",
+      ["Out-of-distribution set", ...results.ood[0].scores.map(({ score }) => labels.get(score) ?? score)], all),
+    el("p", { class: "note" }, `Measured against ${results.id.images} images of ${results.id.name}` +
+      (results.id.accuracy === null ? "" : ` (ensemble accuracy ${percent(results.id.accuracy)} %)`) +
+      `, temperature ${temperature}, epsilon ${epsilon}, ${results.definition} definitions, on ${device}, ` +
+      `in ${Math.round(seconds / 60)} minutes${commit ? `, commit ${commit}` : ""}.`));
+}

@@ -1,0 +1,179 @@
+// Where the networks come from: the site's own weights, through a cache that goes by content, or files of the visitor's.
+
+const CACHE = "eloc-weights";
+
+/** Bytes of a job made of several files, as one total. Emits "change". */
+export class ByteProgress extends EventTarget {
+  #files = new Map();
+
+  /** Adds a file of `total` bytes, of which none is here yet. */
+  expect(file, total) { this.#update(file, { done: 0, total }); }
+  /** Sets how much of `file` is here; an estimated total gives way to what really comes. */
+  reach(file, done) {
+    const { total = 0 } = this.#files.get(file) ?? {};
+    this.#update(file, { done, total: Math.max(total, done) });
+  }
+  finish(file) {
+    const { done } = this.#files.get(file);
+    this.#update(file, { done, total: done });
+  }
+  get done() { return this.#sum("done"); }
+  get total() { return this.#sum("total"); }
+  #sum(key) { return [...this.#files.values()].reduce((sum, file) => sum + file[key], 0); }
+  #update(file, state) {
+    this.#files.set(file, state);
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** A set of networks that score together. `folds` has the bytes that are here, in the manifest's order. */
+export class EnsembleFiles {
+  folds = [];
+  constructor(name, manifestBytes, { own = false, results = null } = {}) {
+    this.name = name;
+    this.manifestBytes = manifestBytes;
+    this.manifest = JSON.parse(new TextDecoder().decode(manifestBytes));
+    this.own = own;
+    this.results = results;
+  }
+  /** How many of its folds are here. */
+  get loaded() { return this.folds.length; }
+  get complete() { return this.loaded === this.manifest.folds.length; }
+}
+
+/** The weights that the site offers: [{ name, bytes }], the default first. */
+export async function siteWeights() {
+  return (await request("weights/index.json")).json();
+}
+
+/** Fetches the manifest of the site's weights `name`, and its measured results where there are any. */
+export async function siteEnsemble(name) {
+  const manifest = new Uint8Array(await (await request(`weights/${name}/manifest.json`)).arrayBuffer());
+  return new EnsembleFiles(name, manifest);
+}
+
+/** What `eloc evaluate` measured for the site's weights `name`; null where nothing is stored. */
+export async function siteResults(name) {
+  const response = await fetch(`weights/${name}/results.json`);
+  return response.ok ? response.json() : null;
+}
+
+/**
+ * One fold's file, from the cache or the site. Its content is not checked here: the module does that before it parses.
+ * @param {{ file: string, bytes: number, sha256: string }} fold
+ * @param {(bytes: number) => void} onBytes how much is here so far
+ * @returns {Promise<{ bytes: Uint8Array, cached: boolean }>}
+ */
+export async function siteFold(name, fold, onBytes) {
+  const cache = await openCache();
+  const hit = await cache?.match(cacheKey(fold.sha256));
+  if (hit) {
+    const bytes = new Uint8Array(await hit.arrayBuffer());
+    onBytes(bytes.length);
+    return { bytes, cached: true };
+  }
+  const bytes = await collect(await request(`weights/${name}/${fold.file}`), onBytes);
+  return { bytes, cached: false };
+}
+
+/** Keeps a fold whose content has been checked, under its SHA-256. A full disk is no reason to stop. */
+export async function keepFold(name, fold, bytes) {
+  const cache = await openCache();
+  const headers = { "x-weights": name, "content-type": "application/octet-stream" };
+  await cache?.put(cacheKey(fold.sha256), new Response(bytes, { headers })).catch(() => {});
+}
+
+/** Removes a fold whose content turned out to be damaged. */
+export async function forgetFold(fold) {
+  await (await openCache())?.delete(cacheKey(fold.sha256));
+}
+
+/** Removes what no manifest of the site asks for any more: older folds of `name`, and weights no longer offered. */
+export async function evictStale(name, manifest, offered) {
+  const cache = await openCache();
+  const current = new Set(manifest.folds.map((fold) => cacheKey(fold.sha256)));
+  for (const key of (await cache?.keys()) ?? []) {
+    const owner = (await cache.match(key))?.headers.get("x-weights");
+    if ((owner === name && !current.has(key.url)) || !offered.includes(owner)) await cache.delete(key);
+  }
+}
+
+/**
+ * Ensembles among files of the visitor's: one for every folder with a manifest.json.
+ * @param {Map<string, Uint8Array>} files by path
+ * @returns {{ ensembles: { files: EnsembleFiles, folds: Uint8Array[] }[], problems: { label: string, reason: string }[] }}
+ */
+export function ownEnsembles(files) {
+  const ensembles = [], problems = [];
+  const manifests = [...files.keys()].filter((path) => /(^|\/)manifest\.json$/.test(path));
+  if (manifests.length === 0) {
+    for (const label of files.keys()) {
+      problems.push({ label, reason: "Weights need the manifest.json that eloc train wrote beside them." });
+    }
+  }
+  for (const path of manifests) {
+    const folder = path.slice(0, -"manifest.json".length);
+    try {
+      const results = files.get(`${folder}results.json`);
+      const name = folder.split(/[/:]/).filter(Boolean).at(-1)?.replace(/\.(zip|tar|tar\.gz|tgz)$/, "") ?? "my weights";
+      const ensemble = new EnsembleFiles(name, files.get(path), {
+        own: true, results: results ? JSON.parse(new TextDecoder().decode(results)) : null,
+      });
+      const folds = ensemble.manifest.folds.map((fold) => files.get(folder + fold.file));
+      const missing = ensemble.manifest.folds.filter((_, i) => !folds[i]);
+      if (missing.length) throw new Error(`${missing.map((fold) => fold.file).join(", ")} should lie beside it.`);
+      ensembles.push({ files: ensemble, folds });
+    } catch (error) {
+      problems.push({ label: path, reason: `These weights cannot be used. ${error.message}` });
+    }
+  }
+  return { ensembles, problems };
+}
+
+/**
+ * Fetches and compiles the module; its bytes are counted on the side, so that the browser can still cache its code.
+ * @param {(bytes: number, total: number | null) => void} onBytes total is null where the server does not say
+ * @returns {Promise<WebAssembly.Module>}
+ */
+export async function compileModule(onBytes) {
+  const response = await fetch(new URL("./eloc_bg.wasm", import.meta.url));
+  if (!response.ok) throw new Error(`The program could not be loaded (${response.status}).`);
+  const encoded = response.headers.has("content-encoding");
+  const total = encoded ? null : Number(response.headers.get("content-length")) || null;
+  const counted = collect(response.clone(), (bytes) => onBytes(bytes, total));
+  const [module] = await Promise.all([WebAssembly.compileStreaming(response), counted]);
+  return module;
+}
+
+async function request(address) {
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`${address} could not be loaded (${response.status}).`);
+  return response;
+}
+
+async function collect(response, onBytes) {
+  const chunks = [];
+  let length = 0;
+  const reader = response.body.getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    chunks.push(part.value);
+    length += part.value.length;
+    onBytes(length);
+  }
+  const bytes = new Uint8Array(length);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.length;
+  }
+  return bytes;
+}
+
+/** Null where the browser has no cache for this page, as in some private windows: everything works without. */
+async function openCache() {
+  return globalThis.caches?.open(CACHE).catch(() => null) ?? null;
+}
+
+function cacheKey(sha256) {
+  return new URL(`weights/by-content/${sha256}`, document.baseURI).href;
+}

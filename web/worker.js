@@ -1,0 +1,137 @@
+// The page's only worker script, in one of three roles, each in a worker of its own:
+//   scorer   owns the device and the networks: logits and input gradients;
+//   reader   reads dropped files for one import job and ends with it;
+//   analyst  arithmetic: scores from logits, metrics, intervals, curves, generated images.
+//
+// In: { id, type, ...arguments }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
+// id for what nobody asked for. `fatal` means that this worker is of no more use.
+import init, * as eloc from "./eloc.js";
+import { probe, usage, watchDevices } from "./webgpu.js";
+
+/** Images in one message of the reader; small enough for the first ones to show at once. */
+const READ_BATCH = 128;
+const IMAGE_BYTES = 3072;
+
+let detector = null;
+let ensemble = null;
+
+/** These answer at once, also while the device is busy; everything else waits for its turn. */
+const IMMEDIATE = new Set(["probe", "usage", "debug-lose-device", "debug-fetch"]);
+
+const ANSWERS = {
+  probe,
+  async start({ module }) {
+    await init({ module_or_path: module });
+    return { version: eloc.version(), scoreNames: eloc.scoreNames() };
+  },
+
+  // scorer
+  async open({ backend }) {
+    detector = await eloc.Detector.open(backend);
+    return { adapter: usage.adapter };
+  },
+  manifest({ bytes }) { detector.setManifest(bytes); },
+  fold({ number, bytes }) { detector.addFold(number, bytes); },
+  async outputs({ fold, images, odin }) {
+    const before = usage.dispatches;
+    const started = performance.now();
+    const { logits, perturbed } = await detector.outputs(fold, images, odin);
+    return { logits, perturbed, ms: performance.now() - started, dispatches: usage.dispatches - before };
+  },
+  async explain({ fold, image, odin }) {
+    const { logits, perturbed, gradient, step } = await detector.explain(fold, image, odin);
+    return { logits, perturbed, gradient, step };
+  },
+  usage() { return { dispatches: usage.dispatches, adapter: usage.adapter }; },
+  "debug-lose-device"() { usage.device?.destroy(); },
+  "debug-fetch"({ url }) {
+    return fetch(url, { mode: "no-cors" }).then(() => "fetched", (error) => `refused: ${error.message}`);
+  },
+
+  // reader
+  read({ file, name }) { readFile(file, name); },
+
+  // analyst
+  ensemble({ bytes }) {
+    ensemble?.free();
+    ensemble = new eloc.Ensemble(bytes);
+    return { manifest: ensemble.manifest, selfTest: ensemble.selfTest };
+  },
+  scores({ outputs, temperature }) { return ensemble.scores(outputs, temperature); },
+  probabilities({ outputs }) { return ensemble.probabilities(outputs); },
+  report({ input }) { return ensemble.report(input); },
+  metrics({ pairs, definition }) {
+    return pairs.map(({ id, ood }) => attempt(() => eloc.metrics(id, ood, definition)));
+  },
+  intervals({ id, ood, definition, resamples, seed }) { return eloc.intervals(id, ood, definition, resamples, seed); },
+  curves({ id, ood, bins, points }) { return eloc.curves(id, ood, bins, points); },
+  generate({ kind, count, seed }) { return eloc.generate(kind, count, seed); },
+};
+
+/** One score that has no metrics must not take those of the others with it. */
+function attempt(work) {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) throw error;
+    return { error: error.message };
+  }
+}
+
+function readFile(file, name) {
+  let labels = [], classNames = [], pixels = [];
+  const flush = () => {
+    if (labels.length === 0) return;
+    const packed = new Uint8Array(labels.length * IMAGE_BYTES);
+    pixels.forEach((image, i) => packed.set(image, i * IMAGE_BYTES));
+    self.postMessage({ event: "images", labels, classNames, pixels: packed }, [packed.buffer]);
+    [labels, classNames, pixels] = [[], [], []];
+  };
+  try {
+    eloc.readFile(file, name, {
+      image(label, image, className) {
+        labels.push(label);
+        classNames.push(className);
+        pixels.push(image);
+        if (labels.length >= READ_BATCH) flush();
+      },
+      weights(label, bytes) { self.postMessage({ event: "weights", label, bytes }); },
+      problem(label, reason) { self.postMessage({ event: "problem", label, reason }); },
+    });
+  } finally {
+    flush();
+  }
+}
+
+/** A trap or a lost device leaves the module dead; everything else is an answer like any other. */
+function isFatal(error) {
+  return error instanceof WebAssembly.RuntimeError || error instanceof RangeError ||
+    /unreachable|poison|device (was|is) lost/i.test(error?.message ?? "");
+}
+
+async function answer({ id, type, ...input }) {
+  try {
+    const result = await ANSWERS[type](input);
+    self.postMessage({ id, result });
+  } catch (error) {
+    const message = error?.message ?? String(error);
+    self.postMessage({ id, error: { message, fatal: isFatal(error) } });
+  }
+}
+
+let turn = Promise.resolve();
+self.addEventListener("message", ({ data }) => {
+  if (IMMEDIATE.has(data.type)) answer(data);
+  else turn = turn.then(() => answer(data));
+});
+
+// A panic in a future never settles its promise: it ends up here instead.
+self.addEventListener("error", (event) => self.postMessage({ event: "crashed", message: event.message }));
+self.addEventListener("unhandledrejection", (event) => {
+  self.postMessage({ event: "crashed", message: event.reason?.message ?? String(event.reason) });
+});
+
+watchDevices({
+  lost: (reason) => self.postMessage({ event: "lost", reason }),
+  failed: (message, outOfMemory) => self.postMessage({ event: "gpu-error", message, outOfMemory }),
+});

@@ -1,0 +1,118 @@
+// Page side of worker.js: starts a worker, asks it, and knows when it is gone.
+
+/** A worker that will not answer any more, or an answer that took too long. */
+export class WorkerGone extends Error {}
+
+/** One worker; questions are answered in the order they were asked. */
+export class WorkerClient {
+  #worker;
+  #waiting = new Map();
+  #next = 1;
+  #gone = null;
+  #onEvent;
+
+  /** @param {(message: { event: string }) => void} onEvent what the worker says without being asked */
+  constructor(onEvent = () => {}) {
+    this.#onEvent = onEvent;
+    // A worker loaded from an address has a policy of its own; one loaded from a blob is bound by this page's.
+    const script = `import ${JSON.stringify(new URL("./worker.js", import.meta.url).href)};`;
+    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+    this.#worker = new Worker(address, { type: "module" });
+    this.#worker.addEventListener("message", ({ data }) => {
+      if (data.event === "crashed" || data.event === "lost") {
+        this.end(data.message ?? data.reason);
+      }
+      if (data.event) return this.#onEvent(data);
+      const waiting = this.#waiting.get(data.id);
+      if (!waiting) return;
+      this.#waiting.delete(data.id);
+      clearTimeout(waiting.timer);
+      if (!data.error) return waiting.resolve(data.result);
+      if (!data.error.fatal) return waiting.reject(new Error(data.error.message));
+      waiting.reject(new WorkerGone(data.error.message));
+      this.end(data.error.message);
+    });
+    this.#worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      const message = event.message || "The worker could not be started.";
+      this.end(message);
+      this.#onEvent({ event: "crashed", message });
+    });
+  }
+
+  /** Whether the worker still answers. */
+  get alive() { return this.#gone === null; }
+
+  /**
+   * Asks `type` with `input`; the buffers in `transfer` change hands.
+   * @param {number} [limitMs] after which the worker counts as gone
+   * @returns {Promise<any>} rejects with WorkerGone when the worker ends first, with Error when it says no
+   */
+  ask(type, input = {}, transfer = [], limitMs = undefined) {
+    if (this.#gone !== null) return Promise.reject(new WorkerGone(this.#gone));
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      const timer = limitMs && setTimeout(() => this.end(`No answer within ${limitMs / 1000} s.`), limitMs);
+      this.#waiting.set(id, { resolve, reject, timer });
+      this.#worker.postMessage({ id, type, ...input }, transfer);
+    });
+  }
+
+  /** Stops the worker at once; what it still owed is rejected with `reason`. */
+  end(reason = "The worker was stopped.") {
+    if (this.#gone !== null) return;
+    this.#gone = reason;
+    this.#worker.terminate();
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(new WorkerGone(reason));
+    }
+    this.#waiting.clear();
+  }
+}
+
+/** Arithmetic in a worker of its own, started anew when it dies. */
+export class Analyst {
+  #module;
+  #client = null;
+  #manifest = null;
+
+  /** @param {Promise<WebAssembly.Module>} module */
+  constructor(module) { this.#module = module; }
+
+  /**
+   * Sets the ensemble that later questions are about.
+   * @param {Uint8Array} manifest bytes of manifest.json
+   * @returns {Promise<{ manifest: object, selfTest: { images: Uint8Array, scores: Float64Array } | undefined }>}
+   */
+  async setEnsemble(manifest) {
+    const answer = await this.ask("ensemble", { bytes: manifest });
+    this.#manifest = manifest;
+    return answer;
+  }
+
+  /** As WorkerClient.ask; a worker that died is replaced and asked once more. */
+  async ask(type, input) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await (await this.#ready()).ask(type, input);
+      } catch (error) {
+        if (!(error instanceof WorkerGone) || attempt === 2) throw error;
+      }
+    }
+  }
+
+  #ready() {
+    if (this.#client?.alive) return this.#starting;
+    this.#client = new WorkerClient();
+    this.#starting = this.#start(this.#client);
+    return this.#starting;
+  }
+  #starting = null;
+
+  async #start(client) {
+    this.about = await client.ask("start", { module: await this.#module });
+    if (this.#manifest) await client.ask("ensemble", { bytes: this.#manifest });
+    return client;
+  }
+}
