@@ -8,6 +8,7 @@ mod data;
 mod device;
 mod download;
 mod evaluate;
+mod export;
 mod files;
 mod images;
 mod log;
@@ -36,6 +37,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Score images, folders and archives.
     Score(score::ScoreArgs),
+    /// Write an ensemble's weights in another form.
+    Export(export::ExportArgs),
     /// Print which classes each fold leaves out.
     Split(split::SplitArgs),
     /// Compute the five metrics of two files of scores.
@@ -68,6 +71,7 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Evaluate(args) => evaluate::run(args),
             Command::Score(args) => score::run(args),
+            Command::Export(args) => export::run(args),
             Command::Split(args) => split::run(args),
             Command::Metrics(args) => metrics::run(args),
             Command::Data(args) => args.names.iter().try_for_each(|name| {

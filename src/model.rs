@@ -247,8 +247,15 @@ impl Init<'_> {
         stride: usize,
         distribution: impl Distribution<f64>,
     ) -> Convolution {
+        let weights = self.values(channels[0] * channels[1] * size * size, distribution);
+        self.conv_of(channels, size, stride, weights)
+    }
+
+    /// The same with the given values, `[out, in, size, size]`.
+    fn conv_of(&self, channels: [usize; 2], size: usize, stride: usize, weights: Vec<f32>) -> Convolution {
+        let weights = TensorData::new(weights, [channels[1], channels[0], size, size]);
         Convolution {
-            weight: self.param([channels[1], channels[0], size, size], distribution),
+            weight: Param::from_data(weights, self.device),
             bias: None,
             stride,
             padding: (size - 1) / 2,
@@ -261,7 +268,8 @@ impl Init<'_> {
         let bound = 1.0 / (inputs as f64).sqrt();
         let config = LinearConfig::new(inputs, outputs).with_bias(bias).with_initializer(Initializer::Zeros);
         let mut linear = config.init(self.device);
-        linear.weight = self.param([inputs, outputs], Uniform::new(-bound, bound).expect("finite bounds"));
+        let weights = self.values(inputs * outputs, Uniform::new(-bound, bound).expect("finite bounds"));
+        linear.weight = Param::from_data(TensorData::new(weights, [inputs, outputs]), self.device);
         linear
     }
 
@@ -273,10 +281,8 @@ impl Init<'_> {
         BatchNormConfig::new(channels).init(self.device)
     }
 
-    fn param<const D: usize>(&mut self, shape: [usize; D], distribution: impl Distribution<f64>) -> Param<Tensor<D>> {
-        let values: Vec<f32> =
-            (&mut *self.rng).sample_iter(distribution).take(shape.iter().product()).map(|value| value as f32).collect();
-        Param::from_data(TensorData::new(values, shape), self.device)
+    fn values(&mut self, count: usize, distribution: impl Distribution<f64>) -> Vec<f32> {
+        (&mut *self.rng).sample_iter(distribution).take(count).map(|value| value as f32).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! ODIN's input perturbation (Liang et al. 2018): a small step that raises the network's confidence, more so for
 //! in-distribution images.
 
-use burn::tensor::{Tensor, activation::softmax};
+use burn::tensor::{Int, Tensor, activation::softmax};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -79,8 +79,9 @@ fn loss_gradient(logits: Tensor<2>, settings: &Odin) -> Tensor<2> {
     let p = softmax(centred.clone(), 1);
     match settings.gradient {
         GradientMode::CrossEntropy => {
-            let [_, classes] = logits.dims();
-            let target = logits.argmax(1).squeeze_dim::<1>(1).one_hot::<2>(classes).float();
+            let shape = logits.dims();
+            let classes = Tensor::<1, Int>::arange(0..shape[1] as i64, &logits.device()).unsqueeze::<2>().expand(shape);
+            let target = logits.argmax(1).expand(shape).equal(classes).float();
             // p - target, without the cancellation in 1 - p of a confident network.
             let others = p * (-target.clone() + 1.0);
             others.clone() - target * others.sum_dim(1)

@@ -2,7 +2,7 @@
 //! read the same files.
 //!
 //! A fold file is a safetensors file whose tensors of rank 2 and more are half precision; vectors stay single, since a
-//! running variance would underflow. `manifest.json` says what the files hold and pins each one's size and SHA-256.
+//! running variance would underflow. [`int8`] is a smaller form. `manifest.json` says what the files hold and pins each one's size and SHA-256.
 
 use burn::{
     module::Module,
@@ -26,6 +26,8 @@ use crate::{
     report::Provenance,
     train::EpochRecord,
 };
+
+pub mod int8;
 
 /// Version of the manifest and of the fold files. A reader takes this version only.
 pub const FORMAT: u32 = 1;
@@ -166,11 +168,11 @@ fn from_bytes(
     classes: usize,
     device: &Device,
 ) -> std::result::Result<Classifier, String> {
-    let mut store = SafetensorsStore::from_bytes(Some(bytes.to_vec()))
-        .skip_enum_variants(true)
-        .with_from_adapter(FloatCastAdapter::to(DType::F32));
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut classifier = network.init(classes, TrainingMode::default(), &mut rng, device);
+    let mut store = SafetensorsStore::from_bytes(Some(int8::expand(bytes, classifier.num_params())?))
+        .skip_enum_variants(true)
+        .with_from_adapter(FloatCastAdapter::to(DType::F32));
     let applied = classifier.load_from(&mut store).map_err(|error| error.to_string())?;
     if !applied.unused.is_empty() {
         return Err(format!("expected the tensors of {network}, found also {}", applied.unused.join(", ")));

@@ -196,9 +196,11 @@ export class Evaluator {
     const busy = this.#reading > 0 || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
     const scoreLabel = scoreNames.find(({ id }) => id === score).label;
     const study = await compare(this.#statistician, idSet, oodSet, size, { scoreNames, score, definition });
+    // The networks may have been changed meanwhile: then these numbers are of no more use.
+    if (this.#scorer.ensemble !== ensemble || idSet.scored[0] === 0) return;
     const key = [idSet.name, oodSet.name, definition, JSON.stringify(this.#scorer.odin), size.folds].join("|");
     const grown = `${key}|${size.id}|${size.ood}|${busy}`;
-    const show = () => this.#view.show({ ...study, idSet, oodSet, size, score, scoreLabel, busy, intervals: this.#intervals.key.startsWith(key) ? this.#intervals.value : null });
+    const show = () => this.#view.show({ ...study, idSet, oodSet, size, score, scoreLabel, busy, intervals: this.#intervals.key === grown || (busy && this.#intervals.key.startsWith(`${key}|`)) ? this.#intervals.value : null });
     show();
     await this.#summary(definition);
     if (this.#intervals.key === grown) return;
@@ -224,12 +226,12 @@ export class Evaluator {
   }
 
   async #exportJson() {
-    const { ensemble, odin, backend } = this.#scorer;
+    const { ensemble, odin, backend, seconds } = this.#scorer;
     const folds = ensemble.manifest.folds.length;
     const of = (set) => ({ name: set.name, outputs: set.outputs(folds) });
     try {
       const report = await this.#analyst.ask("report", { input: {
-        device: backend === "cpu" ? "CPU (browser)" : "WebGPU (browser)", seconds: performance.now() / 1000, definition: settings.get("definition"), odin,
+        device: backend === "cpu" ? "CPU (browser)" : "WebGPU (browser)", seconds, definition: settings.get("definition"), odin,
         id: { ...of(this.idSet), labels: this.#labels() }, ood: this.oodSets.map(of),
       } });
       const side = (set) => ({ name: set.name, images: set.labels, scores: [...set.scores.eloc.subarray(0, set.count)] });

@@ -4,8 +4,8 @@ import { paint } from "./imageset.js";
 import { settings } from "./settings.js";
 import { VERDICTS, className, scoreText, verdict } from "./verdict.js";
 
-/** Size of a card with its gap, in CSS pixels; style.css has the same. */
-const CARD = { width: 148, height: 206 };
+/** Least width of a card and its height, with their gap, in CSS pixels; style.css has the same. */
+const CARD = { width: 142, height: 200 };
 /** Rows kept beyond the visible ones, so that fast scrolling finds them ready. */
 const OVERSCAN = 2;
 
@@ -25,25 +25,22 @@ export class Gallery {
     this.#set = set;
     this.#scorer = scorer;
     this.#open = open;
-    this.refresh = throttled(() => this.#refresh(), 400);
+    this.refresh = throttled(() => this.refreshNow(), 400);
     const redraw = throttled(() => this.#draw(), 16);
     addEventListener("scroll", redraw, { passive: true });
     new ResizeObserver(redraw).observe(this.#grid);
     for (const id of ["filter-text", "filter-verdict", "filter-class"]) {
-      byId(id).addEventListener("input", () => this.#refresh());
+      byId(id).addEventListener("input", () => this.refreshNow());
     }
     byId("sort").addEventListener("input", () => this.#sortBy(byId("sort").value, false));
     byId("sort-direction").addEventListener("click", () => this.#sortBy(byId("sort").value, !settings.get("sort").endsWith("-down")));
-    settings.addEventListener("change", ({ detail }) => detail.names.includes("sort") && this.#refresh());
+    settings.addEventListener("change", ({ detail }) => detail.names.includes("sort") && this.refreshNow());
     this.#grid.addEventListener("keydown", (event) => this.#move(event));
     this.#grid.addEventListener("focusin", ({ target }) => {
       const place = Number(target.closest(".card")?.dataset.place);
       if (Number.isInteger(place)) this.#active = place;
     });
   }
-
-  /** Indices of the images shown, in their order. */
-  get order() { return this.#order; }
 
   /** Offers the classes of the ensemble as a filter. */
   setClasses(classes) {
@@ -53,7 +50,8 @@ export class Gallery {
 
   #sortBy(key, down) { settings.set({ sort: down ? `${key}-down` : key }); }
 
-  #refresh() {
+  /** Sorts, filters and draws anew. */
+  refreshNow() {
     const { count } = this.#set;
     byId("gallery-area").hidden = count === 0;
     document.body.classList.toggle("has-images", count > 0);
@@ -119,8 +117,8 @@ export class Gallery {
 
     const wanted = new Set();
     for (let place = first; place < last; place++) wanted.add(place);
-    // The card with the focus stays, wherever the page is scrolled to.
-    if (this.#cards.get(this.#active)?.contains(document.activeElement)) wanted.add(this.#active);
+    // The card that the keyboard is at exists, wherever the page is scrolled to: Tab must lead to it.
+    wanted.add(this.#active);
     for (const [place, card] of this.#cards) {
       if (wanted.has(place)) continue;
       card.remove();
@@ -141,7 +139,9 @@ export class Gallery {
       this.#grid.append(card);
     }
     const column = place % this.#columns, row = Math.floor(place / this.#columns);
-    card.style.transform = `translate(${column * CARD.width}px, ${row * CARD.height}px)`;
+    const width = this.#grid.clientWidth / this.#columns;
+    card.style.width = `${width}px`;
+    card.style.transform = `translate(${column * width}px, ${row * CARD.height}px)`;
     card.firstChild.tabIndex = place === this.#active ? 0 : -1;
     card.setAttribute("aria-posinset", place + 1);
     card.setAttribute("aria-setsize", this.#order.length);

@@ -25,6 +25,14 @@ export class ImageSet {
 
   get count() { return this.labels.length; }
 
+  /** Forgets the images, too. */
+  clear() {
+    this.labels = [];
+    this.classNames = [];
+    this.#chunks = [];
+    this.clearOutputs(this.folds);
+  }
+
   /**
    * Appends images. `pixels` is [n][3072].
    * @param {string[]} labels n file names

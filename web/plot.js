@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 
 const WIDTH = 440, HEIGHT = 280;
-const LEFT = 52, RIGHT = 14, TOP = 12, BOTTOM = 44;
+const LEFT = 52, RIGHT = 14, TOP = 32, BOTTOM = 44;
 
 /**
  * Two histograms over each other, as fractions of their sets, with the threshold.
@@ -96,12 +96,13 @@ function frame(title, x, y, labelX, labelY) {
   return plot;
 }
 
-/** Both sides' names, the first in the colour of the in-distribution side. */
+/** Both sides' names above the plot, the first in the colour of the in-distribution side. */
 function legend(plot, names) {
   names.forEach((name, i) => {
-    const y = TOP + 14 + i * 17;
-    plot.append(svg("line", { class: i === 0 ? "id-line" : "ood-line", x1: LEFT + 10, x2: LEFT + 28, y1: y - 4, y2: y - 4 }),
-      svg("text", { x: LEFT + 34, y }, name));
+    const x = LEFT + (i * (WIDTH - LEFT - RIGHT)) / 2, y = 16;
+    const short = name.length > 24 ? `${name.slice(0, 23)}…` : name;
+    plot.append(svg("line", { class: i === 0 ? "id-line" : "ood-line", x1: x, x2: x + 18, y1: y - 4, y2: y - 4 }),
+      svg("text", { x: x + 24, y }, short));
   });
 }
 

@@ -29,6 +29,8 @@ export class Scorer extends EventTarget {
   /** Plain measurements for the report. */
   stages = {};
   adapter = null;
+  /** Seconds that the networks have worked. */
+  seconds = 0;
   version = "";
   scoreNames = [];
   /** @type {import("./imageset.js").ImageSet[]} */
@@ -46,6 +48,7 @@ export class Scorer extends EventTarget {
   #warm = new Set();
   #history = [];
   #unsettled = 0;
+  #asking = 0;
 
   /**
    * @param {Promise<WebAssembly.Module>} module
@@ -57,13 +60,15 @@ export class Scorer extends EventTarget {
     this.#module = module;
     this.#analyst = analyst;
     this.backend = backend;
-    this.#ready().catch((error) => this.#fail(error));
+    // A start that fails is told to the first question that needs it.
+    this.#ready().catch(() => {});
     this.#run();
   }
 
   /** Network passes, one per image and fold, done and wanted; and what is known of the speed. */
   progress() {
-    const folds = this.ensemble?.manifest.folds.length ?? 0;
+    const { ensemble } = this;
+    const folds = !ensemble ? 0 : ensemble.stuck ? ensemble.loaded : ensemble.manifest.folds.length;
     const wanted = this.sets.reduce((sum, set) => sum + set.count * folds, 0);
     const done = this.sets.reduce((sum, set) => sum + set.passes, 0);
     const now = performance.now();
@@ -85,6 +90,7 @@ export class Scorer extends EventTarget {
   async setEnsemble(ensemble, odin) {
     this.ensemble = null;
     this.#epoch += 1;
+    for (const set of this.sets) set.clearOutputs([]);
     await this.#patiently((client) => client.ask("manifest", { bytes: ensemble.manifestBytes }));
     this.ensemble = ensemble;
     this.odin = odin;
@@ -202,11 +208,7 @@ export class Scorer extends EventTarget {
         await new Promise((resolve) => { this.#wake = resolve; });
         continue;
       }
-      try {
-        await this.#score(job);
-      } catch (error) {
-        this.#recover(error, job);
-      }
+      await this.#attempt((client) => this.#score(client, job), job).catch(() => {});
     }
   }
 
@@ -235,8 +237,8 @@ export class Scorer extends EventTarget {
     return { set, start, count, position, shape: Math.min(shape, SHAPES[this.#largest]), epoch: this.#epoch };
   }
 
-  async #score({ set, start, count, position, shape, epoch }) {
-    const client = await this.#ready();
+  async #score(client, { set, start, count, position, shape, epoch }) {
+    await this.#ready();
     if (epoch !== this.#epoch) return;
     const first = !this.#warm.has(shape);
     const images = set.gather(start, count, shape);
@@ -274,6 +276,7 @@ export class Scorer extends EventTarget {
   /** Adapts the batch to the speed seen; a first call counts its compilation and says nothing. */
   #learn(shape, first, { ms, dispatches }) {
     this.#warm.add(shape);
+    this.seconds += ms / 1000;
     const key = `outputs of ${shape}, one fold`;
     const stage = (this.stages[key] ??= { calls: 0, ms: 0, dispatches });
     if (first) return;
@@ -290,12 +293,29 @@ export class Scorer extends EventTarget {
   async #patiently(ask) {
     for (;;) {
       try {
-        return await ask(await this.#ready());
+        return await this.#attempt(async (client) => {
+          await this.#ready();
+          return ask(client);
+        }, null);
       } catch (error) {
-        if (!(error instanceof WorkerGone)) throw error;
-        this.#recover(error, null);
-        if (this.failure) throw error;
+        if (!(error instanceof WorkerGone) || this.failure) throw error;
       }
+    }
+  }
+
+  /** Does `work` with the present worker; when that worker is lost by it, makes room for a new one. Throws what failed. */
+  async #attempt(work, job) {
+    this.#ready().catch(() => {});
+    const client = this.#client;
+    this.#asking += 1;
+    try {
+      return await work(client);
+    } catch (error) {
+      // A worker that was replaced on purpose takes its questions with it; that is no loss.
+      if (client === this.#client && (job || error instanceof WorkerGone)) this.#recover(error, job);
+      throw error;
+    } finally {
+      this.#asking -= 1;
     }
   }
 
@@ -313,11 +333,11 @@ export class Scorer extends EventTarget {
     this.#warm.clear();
     if (memory && job) return;
     this.#losses += 1;
-    const device = this.backend === "webgpu" ? "graphics device" : "worker";
+    const device = this.backend === "webgpu" ? "graphics device, or the program on it," : "program";
     if (this.#losses < LOSSES_ALLOWED) {
-      this.#notice(`The ${device} was lost (${error.message}). A new one goes on where it stopped.`, "warning");
+      this.#notice(`The ${device} failed (${error.message}). A new one goes on where it stopped.`, "warning");
     } else if (this.backend === "webgpu") {
-      this.#notice("The graphics device was lost three times in a row. Scoring goes on on the CPU, which is slower.", "warning");
+      this.#notice("The graphics device failed three times in a row. Scoring goes on on the CPU, which is slower.", "warning");
       this.#leave("cpu");
     } else {
       this.#fail(error);
@@ -336,8 +356,9 @@ export class Scorer extends EventTarget {
 
   #ready() {
     if (this.#starting && this.#client?.alive) return this.#starting;
-    this.#client = new WorkerClient((message) => this.#hear(message));
-    this.#starting = this.#start(this.#client);
+    const client = new WorkerClient((message) => client === this.#client && this.#hear(message));
+    this.#client = client;
+    this.#starting = this.#start(client);
     return this.#starting;
   }
 
@@ -384,7 +405,11 @@ export class Scorer extends EventTarget {
   }
 
   #hear({ event, message, outOfMemory }) {
-    if (event !== "gpu-error") return;
+    if (event !== "gpu-error") {
+      // While something is asked, its failure tells; a worker lost in a quiet moment is replaced when it is next needed.
+      if (this.#asking === 0) this.#notice("The graphics device was lost while nothing was to be done. The next image gets a new one.", "warning");
+      return;
+    }
     if (outOfMemory) return this.#client.end(`Out of graphics memory: ${message}`);
     // Of a shader that fails nothing else is heard, and its results are garbage: nothing that this device said counts.
     this.#notice(`The graphics driver refused a part of the work, so all scores are made anew on the CPU. (${message})`, "error");

@@ -3,7 +3,7 @@
 /** Settings of the bootstrap: fewer resamples while scores still come in. */
 const RESAMPLES = { live: 200, final: 1000 };
 const SEED = 0;
-const BINS = 60;
+const BINS_MAX = 60;
 const CURVE_POINTS = 400;
 /** With fewer images on a side, all folds say less than one fold says about more images. */
 const ENOUGH = 50;
@@ -34,9 +34,11 @@ export function extent(idSet, oodSet, folds) {
 export async function compare(analyst, idSet, oodSet, size, { scoreNames, score, definition }) {
   const pairs = scoreNames.map(({ id }) => ({ id: idSet.scores[id].slice(0, size.id), ood: oodSet.scores[id].slice(0, size.ood) }));
   const shown = pairs[scoreNames.findIndex(({ id }) => id === score)];
+  // Few images in many bins would be a comb.
+  const bins = Math.min(BINS_MAX, 8 + Math.round(2 * Math.sqrt(Math.min(size.id, size.ood))));
   const [metrics, curves] = await Promise.all([
     analyst.ask("metrics", { pairs, definition }),
-    analyst.ask("curves", { ...shown, bins: BINS, points: CURVE_POINTS }),
+    analyst.ask("curves", { ...shown, bins, points: CURVE_POINTS }),
   ]);
   const rows = scoreNames.map(({ id, label }, i) => ({ id, label, metrics: metrics[i] }));
   return { rows, curves, id: shown.id.sort(), ood: shown.ood.sort() };

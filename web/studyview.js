@@ -46,6 +46,8 @@ export class StudyView {
   show(study) {
     this.#study = study;
     byId("study").hidden = false;
+    // Final: every image is scored by all folds, and the intervals have all their resamples.
+    byId("study").dataset.final = String(!study.busy && study.intervals !== null);
     byId("study-size").textContent = this.#sizeSentence(study);
     this.#metricTable(study);
     this.#curveTables(study);
@@ -60,7 +62,7 @@ export class StudyView {
 
   #sizeSentence({ idSet, oodSet, size, busy }) {
     const folds = size.folds < this.#scorer.ensemble.manifest.folds.length ? ` by ${plural(size.folds, "fold")} so far` : "";
-    return `${plural(size.id, "image")} of ${idSet.name} against ${whole(size.ood)} of ${oodSet.name}${folds}.` +
+    return `${idSet.name} (${plural(size.id, "image")}) against ${oodSet.name} (${plural(size.ood, "image")})${folds}.` +
       (busy ? " Scoring goes on; the numbers follow." : "");
   }
 
@@ -93,7 +95,7 @@ export class StudyView {
     byId("threshold").value = ((threshold - low) / (high - low || 1)) * STEPS;
     byId("threshold").setAttribute("aria-valuetext", threshold.toFixed(6));
     byId("threshold-reset").disabled = this.#threshold === null;
-    const calibrated = this.#scorer.ensemble.manifest.threshold;
+    const calibrated = this.#scorer.ensemble?.manifest.threshold ?? null;
     byId("threshold-calibrated").disabled = score !== "eloc" || calibrated === null || this.#threshold === calibrated;
     byId("plot-histogram").replaceChildren(
       histogramPlot({ id: curves.idHistogram, ood: curves.oodHistogram, threshold, label: `${scoreLabel}, higher is more known`, names }));

@@ -29,6 +29,8 @@ export class ByteProgress extends EventTarget {
 /** A set of networks that score together. `folds` has the bytes that are here, in the manifest's order. */
 export class EnsembleFiles {
   folds = [];
+  /** Whether the folds that are still missing will not come. */
+  stuck = false;
   constructor(name, manifestBytes, { own = false, results = null } = {}) {
     this.name = name;
     this.manifestBytes = manifestBytes;

@@ -3,7 +3,7 @@
 //   reader   reads dropped files for one import job and ends with it;
 //   analyst  arithmetic: scores from logits, metrics, intervals, curves, generated images.
 //
-// In: { id, type, ...arguments }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
+// In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
 import init, * as eloc from "./eloc.js";
 import { probe, usage, watchDevices } from "./webgpu.js";
@@ -16,7 +16,7 @@ let detector = null;
 let ensemble = null;
 
 /** These answer at once, also while the device is busy; everything else waits for its turn. */
-const IMMEDIATE = new Set(["probe", "usage", "debug-lose-device", "debug-fetch"]);
+const IMMEDIATE = new Set(["probe", "debug-lose-device", "debug-fetch"]);
 
 const ANSWERS = {
   probe,
@@ -42,7 +42,6 @@ const ANSWERS = {
     const { logits, perturbed, gradient, step } = await detector.explain(fold, image, odin);
     return { logits, perturbed, gradient, step };
   },
-  usage() { return { dispatches: usage.dispatches, adapter: usage.adapter }; },
   "debug-lose-device"() { usage.device?.destroy(); },
   "debug-fetch"({ url }) {
     return fetch(url, { mode: "no-cors" }).then(() => "fetched", (error) => `refused: ${error.message}`);
@@ -109,7 +108,7 @@ function isFatal(error) {
     /unreachable|poison|device (was|is) lost/i.test(error?.message ?? "");
 }
 
-async function answer({ id, type, ...input }) {
+async function answer({ id, type, input }) {
   try {
     const result = await ANSWERS[type](input);
     self.postMessage({ id, result });

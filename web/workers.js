@@ -54,7 +54,7 @@ export class WorkerClient {
     return new Promise((resolve, reject) => {
       const timer = limitMs && setTimeout(() => this.end(`No answer within ${limitMs / 1000} s.`), limitMs);
       this.#waiting.set(id, { resolve, reject, timer });
-      this.#worker.postMessage({ id, type, ...input }, transfer);
+      this.#worker.postMessage({ id, type, input }, transfer);
     });
   }
 

@@ -119,15 +119,13 @@ impl Block {
 /// A 3 x 3 convolution whose first filters pass their channel through; the others are PyTorch's default.
 fn identity_conv(channels: [usize; 2], init: &mut Init) -> Convolution {
     let [from, to] = channels;
-    let mut conv = init.conv_from(channels, 3, 1, uniform(9 * from));
-    let mut weights: Vec<f32> = conv.weight.to_data().try_to_vec().expect("weights are made as f32");
+    let mut weights = init.values(to * from * 9, uniform(9 * from));
     for channel in 0..from.min(to) {
         let filter = &mut weights[channel * from * 9..][..from * 9];
         filter.fill(0.0);
         filter[channel * 9 + 4] = 1.0;
     }
-    conv.weight = Param::from_data(TensorData::new(weights, [to, from, 3, 3]), init.device);
-    conv
+    init.conv_of(channels, 3, 1, weights)
 }
 
 /// Uniform in +-1/sqrt(fan in): PyTorch's default for convolutions.

@@ -44,7 +44,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
         reader.by_ref().take(most).read_to_end(out).map_err(|error| JsError::new(&format!("{name}: {error}")))
     };
     read(&mut reader, &mut head, 262)?;
-    if Format::detect(&head).is_some() {
+    if Format::detect(&head).is_some() && !is_weights(name) {
         return archive::for_each_file(
             reader,
             &Limits { entry_bytes: MAX_FILE, ..Limits::default() },
@@ -69,7 +69,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
 fn read_one(label: &str, bytes: &[u8], visitor: &Visitor) {
     let mut path = label.rsplit('/');
     let (name, folder) = (path.next().unwrap_or(label), path.next());
-    let told = if name == MANIFEST || name == "results.json" || name.ends_with(".safetensors") {
+    let told = if is_weights(label) {
         visitor.weights(label, bytes.into());
         Ok(())
     } else if ["data_batch_", "train.bin"].iter().any(|start| name.starts_with(start)) && name.ends_with(".bin") {
@@ -85,6 +85,13 @@ fn read_one(label: &str, bytes: &[u8], visitor: &Visitor) {
     if let Err(error) = told {
         visitor.problem(label, &message(error));
     }
+}
+
+/// Whether a file is one of a weights folder's, by its name.
+fn is_weights(label: &str) -> bool {
+    let name = label.rsplit('/').next().unwrap_or(label);
+    [MANIFEST, "results.json"].contains(&name)
+        || [".safetensors", ".safetensors.gz"].iter().any(|end| name.ends_with(end))
 }
 
 /// CIFAR-10's binary version or else CIFAR-100's: the size of a record tells them apart.

@@ -234,3 +234,41 @@ fn report_that_cannot_be_written_is_an_error() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains(path(&report)) && message.contains("could not be written"), "{message}");
 }
+
+/// What the page exports, made from a report of the command line's.
+fn page_results(report: &Value, scores: &[f64]) -> Value {
+    let set = |name: &Value, count: usize| {
+        let images: Vec<String> = (0..count).map(|index| format!("{} {index}", name.as_str().unwrap())).collect();
+        serde_json::json!({ "name": name, "images": images, "scores": &scores[..count] })
+    };
+    let id = set(&report["id"]["name"], report["id"]["images"].as_u64().unwrap() as usize);
+    let ood = report["ood"].as_array().unwrap();
+    let ood: Vec<Value> = ood.iter().map(|s| set(&"uniform".into(), s["images"].as_u64().unwrap() as usize)).collect();
+    serde_json::json!({ "format": 1, "weights": "w", "report": report, "id": id, "ood": ood })
+}
+
+#[test]
+fn the_pages_results_are_done_again_and_compared() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:9"], &["--temperature", "10"]);
+    let file = dir.path().join("page.json");
+    fs::write(&file, page_results(&report, &[-1.5; 100]).to_string()).unwrap();
+
+    // Set and settings are the file's.
+    let (table, again) = evaluated(dir.path(), &[], &["--compare", path(&file)]);
+    assert_eq!(without_provenance(again), without_provenance(report));
+    let differences: Vec<&str> = table.lines().filter(|line| line.contains(" difference ")).collect();
+    assert_eq!(differences.len(), SCORES.len());
+    assert!(differences.iter().all(|line| line.matches("+0.0000").count() >= 4), "{table}");
+    assert!(table.contains(": scores of 9 of 9 images compared, largest difference "), "{table}");
+}
+
+#[test]
+fn results_that_are_none_are_refused() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let file = dir.path().join("page.json");
+    fs::write(&file, "{\"format\": 7}").unwrap();
+    let parts = [path(&file), "expected results written by the page", "format: expected 1, found 7"];
+    refused(evaluate(weights, images, dir.path(), &[]).args(["--compare", path(&file)]), &parts);
+}

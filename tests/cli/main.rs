@@ -8,6 +8,7 @@ mod bad_weights;
 mod data;
 mod devices;
 mod evaluate;
+mod export;
 mod killed;
 mod metrics;
 mod pictures;

@@ -73,7 +73,9 @@ pub fn score(weights: &Path, images: &[&Path], flags: &[&str]) -> Command {
 pub fn evaluate(weights: &Path, id: &Path, data: &Path, ood: &[&str]) -> Command {
     let mut command = eloc();
     command.args(["evaluate", "--device", "cpu", "--weights", path(weights), "--id", path(id), "--data", path(data)]);
-    command.arg("--ood").args(ood);
+    if !ood.is_empty() {
+        command.arg("--ood").args(ood);
+    }
     command
 }
 

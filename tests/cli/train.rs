@@ -24,6 +24,7 @@ fn manifest_describes_the_run_and_its_files() {
     );
     assert_eq!(manifest["classes"].as_array().unwrap().len(), CLASSES);
     assert!(manifest["threshold"].is_f64());
+    assert_eq!(manifest["self_test"].as_array().unwrap().len(), 30);
 
     let entries = manifest["folds"].as_array().unwrap();
     assert_eq!(entries.len(), FOLDS);

@@ -1,0 +1,31 @@
+//! `eloc export`.
+
+use super::tool::{FOLDS, Trained, eloc, evaluate, json, manifest, path, refused, scratch, stdout};
+
+#[test]
+fn eight_bits_score_almost_the_same() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let out = dir.path().join("int8");
+    let export = || {
+        let mut command = eloc();
+        command.args(["export", "--format", "int8", "--weights", path(weights), "--out", path(&out)]);
+        command
+    };
+    stdout(&mut export());
+    let size = |folder| -> u64 {
+        manifest(folder)["folds"].as_array().unwrap().iter().map(|fold| fold["bytes"].as_u64().unwrap()).sum()
+    };
+    assert!(size(&out) < size(weights), "{} {}", size(&out), size(weights));
+    assert_eq!(manifest(&out)["folds"].as_array().unwrap().len(), FOLDS);
+    assert_ne!(manifest(&out)["self_test"], manifest(weights)["self_test"]);
+
+    let file = dir.path().join("report.json");
+    let auroc = |weights| {
+        stdout(evaluate(weights, images, dir.path(), &["uniform:50"]).args(["--json", path(&file)]));
+        json(&file)["ood"][0]["scores"][0]["auroc"].as_f64().unwrap()
+    };
+    assert!((auroc(&out) - auroc(weights)).abs() < 0.02);
+
+    refused(&mut export(), &["expected a new folder, found weights in it"]);
+}
