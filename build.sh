@@ -12,7 +12,7 @@ tools="$target/tools"
 wasm=(--target wasm32-unknown-unknown --no-default-features --profile web)
 
 BINARYEN=132.0.0
-PLAYWRIGHT=1.64.1
+PLAYWRIGHT=1.65.1
 
 say() { echo "build.sh: $*" >&2; }
 
@@ -22,7 +22,7 @@ need() { command -v "$1" >/dev/null || { say "expected $1 ($2), found none"; exi
 set_up_wasm_bindgen() {
     local version
     version=$(cargo metadata --format-version 1 --locked --filter-platform wasm32-unknown-unknown |
-        grep -o '"wasm-bindgen","version":"[^"]*"' | head -1 | cut -d'"' -f5)
+        grep -o '"wasm-bindgen","version":"[^"]*"' | head -1 | cut -d'"' -f6)
     if [ "$("$tools/bin/wasm-bindgen" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
         say "installing wasm-bindgen $version"
         cargo install --quiet --root "$tools" --target-dir "$tools/build" wasm-bindgen-cli --version "=$version"
@@ -67,11 +67,11 @@ build_site() {
     local name list=()
     for name in weights/*/; do
         name=$(basename "$name")
-        # A folder of weights whose folds are still being trained has no results.
-        [ -e "weights/$name/results.json" ] || continue
+        # Folds that are still being trained have no results; the 8-bit form serves visitors as well as the other.
+        if [ ! -e "weights/$name/results.json" ] || [ -e "weights/$name-int8" ]; then continue; fi
         mkdir "$new/weights/$name"
-        cp "weights/$name/"*.{json,safetensors} "$new/weights/$name"
-        list+=("{ \"name\": \"$name\", \"bytes\": $(cat "weights/$name/"*.safetensors | wc -c) }")
+        cp "weights/$name/"*.{json,safetensors*} "$new/weights/$name"
+        list+=("{ \"name\": \"$name\", \"bytes\": $(cat "weights/$name/"*.safetensors* | wc -c) }")
     done
     (IFS=,; echo "[${list[*]}]") >"$new/weights/index.json"
 
@@ -88,7 +88,8 @@ build_site() {
 serve() {
     need python3 "to serve dist/"
     echo "http://localhost:${PORT:-8000}/"
-    python3 -m http.server --bind 127.0.0.1 --directory dist "${PORT:-8000}" >/dev/null 2>&1
+    # Only what goes wrong: the requests are of no interest.
+    python3 -m http.server --bind 127.0.0.1 --directory dist "${PORT:-8000}" 2>&1 >/dev/null | grep --line-buffered -v '" 20[06] -\|" 304 -'
 }
 
 # Debian's packages $2..., unless the command or file $1 is there.

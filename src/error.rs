@@ -186,7 +186,7 @@ pub enum Error {
     },
 
     /// A fold file that is not the one its manifest describes.
-    #[error("{file}: expected {expected}, found {found}")]
+    #[error("{file}: expected the file that the manifest describes ({expected}), found another ({found})")]
     WeightsHash {
         /// Name of the file.
         file: String,
@@ -206,7 +206,7 @@ pub enum Error {
     },
 
     /// A device that could not return its results.
-    #[error("device: expected results, found none: {0}")]
+    #[error("device: expected results, found none")]
     Device(#[from] burn::tensor::ExecutionError),
 }
 

@@ -20,6 +20,9 @@ use crate::image::PIXELS;
 pub use patterns::patterns;
 pub use shapes::shapes;
 
+/// Seed of the test set of [`shapes`].
+pub const SHAPES_TEST_SEED: u64 = 2;
+
 /// `n` images whose values are independent and uniform on [0, 1], rounded to 8 bits; the set
 /// "uniform" (Liang et al. 2018, Vyas et al. 2018).
 pub fn uniform_noise(n: usize, seed: u64) -> ImageSet {

@@ -355,7 +355,8 @@ fn message(error: Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = write!(message, ": {error}");
+        // Some causes go on with their own causes, or with where in the source they arose.
+        let _ = write!(message, ": {}", error.to_string().lines().next().unwrap_or_default());
         cause = error.source();
     }
     message

@@ -9,7 +9,7 @@ import { WorkerClient, WorkerGone } from "./workers.js";
 /** Batches come in these sizes only, so that the device compiles few shaders; the last of a run is padded. */
 const SHAPES = [1, 8, 32, 128];
 /** A batch should take about 0.3 s: long enough to be efficient, short enough to cancel and to share. */
-const BATCH_MS = { grow: 450, shrink: 900 };
+const BATCH_MS = { grow: 450, shrink: 1500 };
 /** With all folds here, this many images go through all of them before the next ones begin: verdicts come early. */
 const BLOCK = 512;
 const LOSSES_ALLOWED = 3;
@@ -233,8 +233,10 @@ export class Scorer extends EventTarget {
     let end = start;
     while (end < to && end - start < size && set.done[end] === position) end += 1;
     const count = end - start;
-    const shape = SHAPES.find((fitting) => fitting >= count && this.#warm.has(fitting)) ?? SHAPES.find((s) => s >= count);
-    return { set, start, count, position, shape: Math.min(shape, SHAPES[this.#largest]), epoch: this.#epoch };
+    // A shape that is compiled already serves a smaller rest, unless it is one that turned out too slow.
+    const fitting = SHAPES.filter((shape) => shape >= count && shape <= size);
+    const shape = fitting.find((candidate) => this.#warm.has(candidate)) ?? fitting[0];
+    return { set, start, count, position, shape, epoch: this.#epoch };
   }
 
   async #score(client, { set, start, count, position, shape, epoch }) {

@@ -102,8 +102,12 @@ function readFile(file, name) {
   }
 }
 
-/** A trap or a lost device leaves the module dead; everything else is an answer like any other. */
-function isFatal(error) {
+/**
+ * A trap or a lost device leaves the module dead; everything else is an answer like any other. The loss of a device shows
+ * in many ways, often before the browser says so: whatever goes wrong while one computes counts.
+ */
+function isFatal(error, type) {
+  if (usage.device && (type === "outputs" || type === "explain")) return true;
   return error instanceof WebAssembly.RuntimeError || error instanceof RangeError ||
     /unreachable|poison|device (was|is) lost/i.test(error?.message ?? "");
 }
@@ -113,8 +117,9 @@ async function answer({ id, type, input }) {
     const result = await ANSWERS[type](input);
     self.postMessage({ id, result });
   } catch (error) {
-    const message = error?.message ?? String(error);
-    self.postMessage({ id, error: { message, fatal: isFatal(error) } });
+    // Only the first line is for visitors; the others are the causes of causes.
+    const [message] = (error?.message ?? String(error)).split("\n");
+    self.postMessage({ id, error: { message, fatal: isFatal(error, type) } });
   }
 }
 

@@ -16,9 +16,8 @@ pub const SHAPES: &str = "shapes";
 /// Images of each class of the built-in set.
 const SHAPES_TRAIN: usize = 500;
 const SHAPES_TEST: usize = 200;
-/// Seeds of the built-in sets. They are fixed, since the sets stand for data.
+/// Seed of the built-in training set. It is fixed, since the set stands for data.
 const SHAPES_TRAIN_SEED: u64 = 1;
-const SHAPES_TEST_SEED: u64 = 2;
 /// Share of a labelled folder without train/ and test/ that becomes the test set, and the seed of that choice.
 const TEST_SHARE: f64 = 0.2;
 const TEST_SEED: u64 = 0;
@@ -112,7 +111,7 @@ fn shapes() -> TrainingData {
     TrainingData {
         name: SHAPES.to_owned(),
         train: synthetic::shapes(SHAPES_TRAIN, SHAPES_TRAIN_SEED),
-        test: synthetic::shapes(SHAPES_TEST, SHAPES_TEST_SEED),
+        test: synthetic::shapes(SHAPES_TEST, synthetic::SHAPES_TEST_SEED),
     }
 }
 

@@ -36,7 +36,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub id: Option<String>,
     /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, uniform, gaussian,
-    /// patterns), folders or archives [default: those of --compare].
+    /// patterns, shapes), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<String>,
     /// Score only the first N images of each set.

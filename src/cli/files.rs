@@ -170,7 +170,7 @@ fn labelled(folder: &Path, classes: &[String]) -> Result<Dataset> {
 
 /// Unlabelled images by name or path, in the order of their file names.
 ///
-/// In this order: `uniform`, `gaussian` or `patterns`, made with `seed` (`uniform:500` for 500
+/// In this order: `uniform`, `gaussian`, `patterns` or `shapes`, made with `seed` (`uniform:500` for 500
 /// images instead of 10,000); a path to a folder (searched to any depth), a zip, tar or tar.gz,
 /// or an image; a name under `data_dir`, found as ODIN's archives unpack: `NAME/test`,
 /// `NAME/NAME`, `NAME`, `NAME.zip`, `NAME.tar`, `NAME.tar.gz` or `NAME.tgz`. What cannot be read
@@ -200,7 +200,7 @@ pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<Image
     match candidates.iter().find(|path| path.exists()) {
         Some(path) => read_image_set(path, path_or_name),
         None => bail!(
-            "`{path_or_name}`: expected uniform, gaussian, patterns, a path, or a folder or \
+            "`{path_or_name}`: expected uniform, gaussian, patterns, shapes, a path, or a folder or \
              archive of that name in {}, found none",
             data_dir.display()
         ),
@@ -216,6 +216,7 @@ fn generated(name: &str, seed: u64) -> Result<Option<ImageSet>> {
         "uniform" => synthetic::uniform_noise,
         "gaussian" => synthetic::gaussian_noise,
         "patterns" => synthetic::patterns,
+        "shapes" => shapes,
         _ => return Ok(None),
     };
     let count = match count {
@@ -227,6 +228,13 @@ fn generated(name: &str, seed: u64) -> Result<Option<ImageSet>> {
             .with_context(|| format!("`{name}`: expected a number of images, found `{count}`"))?,
     };
     Ok(Some(generate(count, seed)))
+}
+
+/// About as many images of the built-in test set, the same number of each class.
+fn shapes(count: usize, _seed: u64) -> ImageSet {
+    let set = synthetic::shapes(count.div_ceil(10), synthetic::SHAPES_TEST_SEED);
+    let sources = (0..set.len()).map(|index| format!("shapes {index}")).collect();
+    ImageSet { name: "shapes".to_owned(), images: set.images, sources, skipped: Vec::new() }
 }
 
 fn read_image_set(path: &Path, name: &str) -> Result<ImageSet> {

@@ -44,6 +44,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
         reader.by_ref().take(most).read_to_end(out).map_err(|error| JsError::new(&format!("{name}: {error}")))
     };
     read(&mut reader, &mut head, 262)?;
+    reader.position = 0;
     if Format::detect(&head).is_some() && !is_weights(name) {
         return archive::for_each_file(
             reader,
@@ -59,7 +60,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
     if reader.size > MAX_FILE {
         return Err(JsError::new(&format!("{name}: expected at most {MAX_FILE} bytes, found {}", reader.size)));
     }
-    let mut bytes = head;
+    let mut bytes = Vec::new();
     read(&mut reader, &mut bytes, MAX_FILE)?;
     read_one(name, &bytes, visitor);
     Ok(())

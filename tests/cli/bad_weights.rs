@@ -63,7 +63,7 @@ fn flipped_byte_in_a_fold_file_is_refused() {
     let expected = manifest(&weights)["folds"][1]["sha256"].as_str().unwrap().to_owned();
     weights_refused(
         &weights,
-        &["fold-2.safetensors", &format!("expected {} bytes, {expected}", bytes.len()), "found "],
+        &["fold-2.safetensors", &format!("({} bytes, {expected})", bytes.len()), "found "],
     );
 }
 

@@ -205,7 +205,7 @@ fn missing_id_of_an_ensemble_of_a_folder_is_asked_for_by_name() {
 fn unknown_set_is_refused() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
-    let parts = ["`nothing`: expected uniform, gaussian, patterns, a path", path(dir.path()), "found none"];
+    let parts = ["`nothing`: expected uniform, gaussian, patterns, shapes, a path", path(dir.path()), "found none"];
     refused(&mut evaluate(weights, images, dir.path(), &["nothing"]), &parts);
     refused(&mut evaluate(weights, images, dir.path(), &["uniform:many"]), &["expected a number of images", "`many`"]);
 }

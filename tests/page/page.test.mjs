@@ -1,0 +1,151 @@
+// The built page in a real browser, held against the command line.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { bitmap, cliCompare, cliScores, dataset, notices, open, picture, scores, scratch, serve, tarGz, until, write }
+  from "./site.mjs";
+
+const CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+/** Logits differ in their last digits between devices; at T = 1000 the score sees a thousandth of that. */
+const TOLERANCE = 2e-7;
+
+let site;
+before(async () => { site = await serve(); });
+after(() => site.stop());
+
+/** Opens the page, runs `steps` and closes the browser whatever happens. */
+const visit = (path, options, steps) => async () => {
+  const visit = await open(site.origin + path, options);
+  try {
+    await steps(visit);
+    assert.deepEqual(visit.errors, []);
+  } finally {
+    await visit.browser.close();
+  }
+};
+
+const pictures = (folder, count, from = 0) =>
+  Array.from({ length: count }, (_, index) => picture(join(folder, `${index}.bmp`), from + index));
+
+function assertClose(found, expected) {
+  assert.equal(found.length, expected.length);
+  found.forEach((score, index) => assert.ok(Math.abs(score - expected[index]) < TOLERANCE, `${index}: ${score} ${expected[index]}`));
+}
+
+test("WebGPU: dropped files get the command line's scores, also after the device was lost",
+  visit("/?backend=webgpu", { gpu: true }, async ({ page, requests }) => {
+    await until(page, ["ready"]);
+    assert.equal((await dataset(page)).backend, "webgpu");
+    const folder = scratch();
+    const sound = pictures(folder, 4);
+    write(join(folder, "broken.png"), "no image");
+    await page.setInputFiles("#files", [...sound, join(folder, "broken.png")]);
+    await until(page, ["scoring"]);
+    await page.waitForFunction(() => document.documentElement.dataset.folds === "5");
+    await page.evaluate(() => window.eloc.debug.loseDevice());
+    await page.waitForFunction(() => document.querySelectorAll(".notice").length > 0);
+    await until(page, ["idle"]);
+    assert.match((await notices(page)).join(), /lost/);
+    assert.deepEqual([(await dataset(page)).backend, (await dataset(page)).folds], ["webgpu", "5"]);
+    assertClose(await scores(page), cliScores(sound));
+
+    const problems = await page.locator("#problems-list tr").allTextContents();
+    assert.equal(problems.length, 1);
+    assert.match(problems[0], /broken\.png.*expected a sound PNG/);
+
+    // No request leaves the origin, and the worker cannot make one.
+    assert.match(await page.evaluate(() => window.eloc.debug.fetch("https://example.com/")), /^refused/);
+    for (const address of requests) assert.ok(/^(blob:|data:)/.test(address) || address.startsWith(site.origin), address);
+  }));
+
+test("CPU: the evaluator's table is the command line's, which does its exported results again",
+  visit("/?backend=cpu#tab=evaluate", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    const folder = scratch();
+    for (const [seed, name] of CLASSES.entries()) {
+      for (const part of ["train", "test"]) picture(join(folder, "id", part, name, "0.bmp"), seed);
+    }
+    pictures(join(folder, "ood"), 6, 100);
+    const archive = tarGz(join(folder, "ood"));
+    await page.setInputFiles("#id-folder", join(folder, "id/test"));
+    await page.setInputFiles("#ood-files", archive);
+    await page.fill("#generate-count", "12");
+    await page.click("[data-generate=uniform]");
+    await page.waitForFunction(() => document.querySelectorAll("#ood-sets li").length === 2);
+    await until(page, ["idle"]);
+    await page.waitForFunction(() => document.querySelector("#study").dataset.final === "true");
+    await page.locator("#export-json:enabled").waitFor();
+
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("#export-json")]);
+    const results = join(folder, "page.json"), now = join(folder, "now.json");
+    await download.saveAs(results);
+    const table = cliCompare(results, join(folder, "id"), [archive, "uniform:12"], now);
+    const [exported, report] = [JSON.parse(readFileSync(results)).report, JSON.parse(readFileSync(now))];
+    assert.deepEqual(exported.ood.map((set) => set.images), [6, 12]);
+    assert.equal(exported.id.accuracy, report.id.accuracy);
+    for (const [index, set] of report.ood.entries()) {
+      assert.deepEqual(exported.ood[index].scores, set.scores, set.name);
+    }
+    assert.equal(table.match(/scores of (\d+) of \1 images compared/g).length, 3, table);
+
+    const shown = await page.locator("#metric-table [data-metric=auroc]").first().getAttribute("data-value");
+    const choice = await page.locator("#eval-ood-choice").evaluate((select) => select.selectedIndex);
+    assert.equal(Number(shown), report.ood[choice].scores[0].auroc);
+    for (const plot of ["histogram", "roc", "pr"]) assert.ok(await page.locator(`#plot-${plot} svg path`).count() > 0, plot);
+  }));
+
+test("CPU: cancelling stops the work within a second, and it can be gone on with",
+  visit("/?backend=cpu#tab=evaluate", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    await page.fill("#generate-count", "2000");
+    await page.click("[data-generate=gaussian]");
+    await until(page, ["scoring"]);
+    const took = await page.evaluate(async () => {
+      const start = performance.now();
+      document.querySelector("#cancel").click();
+      while (document.documentElement.dataset.state === "scoring") await new Promise((done) => setTimeout(done, 10));
+      return performance.now() - start;
+    });
+    assert.ok(took < 1000, `${took} ms`);
+    await page.click("#resume");
+    await until(page, ["scoring"]);
+    await page.click("#cancel");
+    await until(page, ["idle"]);
+  }));
+
+test("CPU: the self-test passes, and is shown as the command line's scores",
+  visit("/?backend=cpu#tab=device", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    await page.click("#self-test");
+    await page.locator("#self-test-result[data-result=pass]").waitFor({ timeout: 300_000 });
+    assert.ok(Number(await page.locator("#self-test-result").getAttribute("data-largest")) < TOLERANCE);
+  }));
+
+test("without WebGPU the page says so within three seconds and scores on the CPU",
+  visit("/", {}, async ({ page }) => {
+    await page.waitForFunction(() => document.querySelectorAll(".notice").length > 0, null, { timeout: 6_000 });
+    assert.match((await notices(page)).join(), /CPU/);
+    const sound = pictures(scratch(), 3);
+    await page.setInputFiles("#files", sound);
+    await until(page, ["idle"]);
+    assert.equal((await dataset(page)).backend, "cpu");
+    assertClose(await scores(page), cliScores(sound));
+  }));
+
+test("bombs are listed with their reason and the rest is scored",
+  visit("/?backend=cpu", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    const folder = scratch();
+    write(join(folder, "zeros/zeros.png"), Buffer.alloc(64 << 20));
+    write(join(folder, "huge.bmp"), bitmap(60_000, 60_000, Buffer.alloc(64)));
+    const sound = pictures(join(folder, "sound"), 2);
+    await page.setInputFiles("#files", [tarGz(join(folder, "zeros")), join(folder, "huge.bmp"), ...sound]);
+    await page.waitForFunction(() => document.querySelectorAll("#problems-list tr").length === 2, null, { timeout: 60_000 });
+    const problems = (await page.locator("#problems-list tr").allTextContents()).join("\n");
+    assert.match(problems, /zeros\.tar\.gz.*bytes for an archive of its size/);
+    assert.match(problems, /huge\.bmp/);
+    await until(page, ["idle"]);
+    assertClose(await scores(page), cliScores(sound));
+  }));
