@@ -134,19 +134,29 @@ fn the_cpu_backend_agrees() {
 
 #[cfg(target_family = "wasm")]
 mod browser {
+    use std::sync::Once;
+
     use wasm_bindgen_test::{wasm_bindgen_test, wasm_bindgen_test_configure};
 
     use super::*;
 
     wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
+    /// The page's module starts by itself, a test's has to be started.
+    fn start() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(eloc::web::start);
+    }
+
     #[wasm_bindgen_test]
     async fn the_cpu_backend_agrees_in_a_browser() {
+        start();
         check(&Device::flex()).await;
     }
 
     #[wasm_bindgen_test]
     async fn webgpu_agrees() {
+        start();
         check(&Device::wgpu_options().init_async().await.unwrap()).await;
     }
 }

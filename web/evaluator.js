@@ -128,7 +128,7 @@ export class Evaluator {
       const { images, classes } = await this.#analyst.ask("generate", { kind, count: wanted, seed: kind === "shapes" ? SHAPES_TEST_SEED : OOD_SEED });
       const count = images.length / 3072;
       const set = known ? this.#idSet("shapes") : this.#oodSet(`${kind}:${count}`);
-      set.add(Array.from({ length: count }, (_, i) => `${kind} ${i + 1}`), classes ?? [], images);
+      set.add(Array.from({ length: count }, (_, i) => `${kind} ${i}`), classes ?? [], images);
       this.#scorer.resume();
     } catch (error) {
       this.#notice(`These images could not be made. ${error.message}`, "error");

@@ -349,7 +349,7 @@ async function trySamples() {
 
 function addImages(kind, pixels) {
   const count = Math.min(pixels.length / 3072, room());
-  gallerySet.add(Array.from({ length: count }, (_, i) => `${kind} ${i + 1}`), [], pixels);
+  gallerySet.add(Array.from({ length: count }, (_, i) => `${kind} ${i}`), [], pixels);
   galleryGrew();
 }
 

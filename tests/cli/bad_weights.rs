@@ -61,10 +61,7 @@ fn flipped_byte_in_a_fold_file_is_refused() {
     bytes[middle] ^= 1;
     fs::write(weights.join("fold-2.safetensors"), &bytes).unwrap();
     let expected = manifest(&weights)["folds"][1]["sha256"].as_str().unwrap().to_owned();
-    weights_refused(
-        &weights,
-        &["fold-2.safetensors", &format!("({} bytes, {expected})", bytes.len()), "found "],
-    );
+    weights_refused(&weights, &["fold-2.safetensors", &format!("({} bytes, {expected})", bytes.len()), "found "]);
 }
 
 #[test]

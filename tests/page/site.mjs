@@ -1,6 +1,6 @@
 // What the page's tests share: the built site on a local server, a browser, and small files made on the spot.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -8,7 +8,9 @@ import { dirname, join, resolve } from "node:path";
 const { chromium } = createRequire(`${process.env.TOOLS}/`)("playwright-core");
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const WEIGHTS = join(ROOT, "weights/cifar10-compact");
+/** The networks that the page starts with. */
+const [{ name: WEIGHTS_NAME }] = JSON.parse(readFileSync(join(ROOT, "dist/weights/index.json"), "utf8"));
+const WEIGHTS = join(ROOT, "weights", WEIGHTS_NAME);
 const FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 /** Software WebGPU, the same on every machine. */
