@@ -15,6 +15,8 @@ export class Details {
   #index = 0;
   #odin = null;
   #wanted = 0;
+  /** How many folds were here when the image was last explained. */
+  #asked = 0;
   #answers = null;
   #back = null;
   #panel = byId("details");
@@ -40,6 +42,7 @@ export class Details {
     this.#back = document.activeElement;
     this.#set = set;
     this.#index = index;
+    this.#answers = null;
     this.#panel.hidden = false;
     document.body.classList.add("has-details");
     this.#panel.dataset.index = index;
@@ -62,7 +65,7 @@ export class Details {
   refresh(set, start, count) {
     if (set !== this.#set || this.#index < start || this.#index >= start + count) return;
     this.#sentence();
-    if (this.#answers && this.#answers.length < this.#scorer.ensemble.loaded) this.#explain();
+    if (this.#asked < this.#scorer.ensemble.loaded) this.#explain();
   }
 
   /** The sliders to `odin`, and everything computed with it. */
@@ -101,6 +104,9 @@ export class Details {
   }
 
   async #explain() {
+    // The sliders' delay may end after the panel was closed.
+    if (!this.#set) return;
+    this.#asked = this.#scorer.ensemble.loaded;
     const mine = ++this.#wanted;
     const wanted = () => mine === this.#wanted;
     this.#panel.setAttribute("aria-busy", "true");
@@ -122,7 +128,9 @@ export class Details {
       byId("details-problem").textContent = "";
       this.#panel.setAttribute("aria-busy", "false");
     } catch (error) {
-      if (wanted()) byId("details-problem").textContent = `This image could not be explained. ${error.message}`;
+      if (!wanted()) return;
+      byId("details-problem").textContent = `This image could not be explained. ${error.message}`;
+      this.#panel.setAttribute("aria-busy", "false");
     }
   }
 

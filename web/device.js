@@ -40,8 +40,9 @@ export function setUpDevice(scorer, analyst, getSelfTest, notice) {
 async function selfTest(scorer, analyst, golden) {
   const { ensemble } = scorer;
   if (!golden || !ensemble) throw new Error("These weights carry no golden images.");
-  while (scorer.ensemble === ensemble && !ensemble.complete) await new Promise((done) => setTimeout(done, 100));
+  while (scorer.ensemble === ensemble && !ensemble.complete && !ensemble.stuck) await new Promise((done) => setTimeout(done, 100));
   if (scorer.ensemble !== ensemble) throw new Error("Other networks were chosen in the meantime.");
+  if (ensemble.stuck) throw new Error("Not all folds could be loaded.");
   const { odin } = ensemble.manifest;
   const outputs = await scorer.outputs(golden.images, odin);
   const { scores } = await analyst.ask("scores", { outputs, temperature: odin.temperature });
@@ -57,7 +58,8 @@ function showTest({ passed, images, backend, largest, expected, got }) {
   Object.assign(place.dataset, { result: passed ? "pass" : "fail", largest });
   const sentence = passed
     ? `Passed. ${images} golden images score as on the command line; the largest difference is ${largest.toExponential(2)}.`
-    : `Failed. The largest difference is ${largest.toExponential(2)}: scores of this backend (${backend}) cannot be trusted. Choose the CPU under Settings.`;
+    : `Failed. The largest difference is ${largest.toExponential(2)}: scores of this backend (${backend}) cannot be trusted.` +
+      (backend === "webgpu" ? " Choose the CPU under Settings." : "");
   place.replaceChildren(el("p", { class: passed ? "good" : "bad" }, sentence), el("details", {}, el("summary", {}, "All golden images"),
     table("Scores", ["Image", "Command line", "This device", "Difference"], expected.map((score, i) =>
       [String(i + 1), score.toFixed(9), got[i].toFixed(9), Math.abs(got[i] - score).toExponential(2)]))));

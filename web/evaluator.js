@@ -47,7 +47,7 @@ export class Evaluator {
     });
     byId("export-json").addEventListener("click", () => this.#exportJson());
     byId("export-eval-csv").addEventListener("click", () =>
-      download("eloc-evaluation.csv", "text/csv", csvOf(scorer, this.#sets(), scorer.scoreNames)));
+      scorer.ensemble && download("eloc-evaluation.csv", "text/csv", csvOf(scorer, this.#sets(), scorer.scoreNames)));
     byId("eval-clear").addEventListener("click", () => this.clear());
   }
 
@@ -195,28 +195,30 @@ export class Evaluator {
     const definition = settings.get("definition"), score = byId("eval-score").value || "eloc";
     const busy = this.#reading > 0 || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
     const scoreLabel = scoreNames.find(({ id }) => id === score).label;
+    const generation = () => `${idSet.generation}|${oodSet.generation}`;
+    const made = generation();
+    const current = () => made === generation() && idSet === this.idSet && oodSet === this.oodSets[this.#chosen];
     const study = await compare(this.#statistician, idSet, oodSet, size, { scoreNames, score, definition });
-    // The networks may have been changed meanwhile: then these numbers are of no more use.
-    if (this.#scorer.ensemble !== ensemble || idSet.scored[0] === 0) return;
-    const key = [idSet.name, oodSet.name, definition, JSON.stringify(this.#scorer.odin), size.folds].join("|");
+    // The networks, the settings or the sets may have been changed meanwhile: then these numbers are of no more use.
+    if (!current()) return;
+    const key = [made, definition, size.folds].join("|");
     const grown = `${key}|${size.id}|${size.ood}|${busy}`;
     const show = () => this.#view.show({ ...study, idSet, oodSet, size, score, scoreLabel, busy, intervals: this.#intervals.key === grown || (busy && this.#intervals.key.startsWith(`${key}|`)) ? this.#intervals.value : null });
     show();
-    await this.#summary(definition);
-    if (this.#intervals.key === grown) return;
+    await this.#summary(idSet, ensemble.manifest.folds.length, definition);
+    if (this.#intervals.key === grown || !current()) return;
     const value = await elocIntervals(this.#statistician, idSet, oodSet, size, { definition, final: !busy });
     this.#intervals = { key: grown, value };
-    if (idSet === this.idSet && oodSet === this.oodSets[this.#chosen]) show();
+    if (current()) show();
   }
 
   /** The ensemble's score on every out-of-distribution set. */
-  async #summary(definition) {
-    const folds = this.#scorer.ensemble.manifest.folds.length;
+  async #summary(idSet, folds, definition) {
     const rows = [];
     for (const set of this.oodSets) {
-      const size = extent(this.idSet, set, folds);
+      const size = extent(idSet, set, folds);
       if (!size) continue;
-      const pair = { id: this.idSet.scores.eloc.slice(0, size.id), ood: set.scores.eloc.slice(0, size.ood) };
+      const pair = { id: idSet.scores.eloc.slice(0, size.id), ood: set.scores.eloc.slice(0, size.ood) };
       const [metrics] = await this.#statistician.ask("metrics", { pairs: [pair], definition });
       rows.push([set.name, String(size.ood), ...METRICS.map(([key]) => percent(metrics[key]))]);
     }
@@ -227,6 +229,7 @@ export class Evaluator {
 
   async #exportJson() {
     const { ensemble, odin, backend, seconds } = this.#scorer;
+    if (!ensemble) return;
     const folds = ensemble.manifest.folds.length;
     const of = (set) => ({ name: set.name, outputs: set.outputs(folds) });
     try {

@@ -9,6 +9,9 @@ const CARD = { width: 142, height: 200 };
 /** Rows kept beyond the visible ones, so that fast scrolling finds them ready. */
 const OVERSCAN = 2;
 
+/** Made once: to make one takes far longer than to compare two names. */
+const NAMES = new Intl.Collator("en", { numeric: true });
+
 /** The gallery of one image set. */
 export class Gallery {
   #set;
@@ -59,7 +62,7 @@ export class Gallery {
     byId("sort").value = key;
     byId("sort-direction").setAttribute("aria-pressed", String(down === "down"));
     byId("sort-direction").textContent = down === "down" ? "Descending" : "Ascending";
-    this.#order = this.#sorted(this.#filtered(), key);
+    this.#order = this.#sorted(this.#filtered(), key, down);
     if (down) this.#order.reverse();
     this.#active = Math.min(this.#active, Math.max(0, this.#order.length - 1));
     this.#summarise();
@@ -79,15 +82,15 @@ export class Gallery {
     return chosen;
   }
 
-  #sorted(order, key) {
+  #sorted(order, key, down) {
     const { labels, scored, scores, folds } = this.#set;
     const ranks = Object.keys(VERDICTS);
     const compare = {
       // A provisional score counts fewer folds: it is compared by its mean, and what has none comes last.
-      score: number((i) => (scored[i] === 0 ? Infinity : (scores.eloc[i] * folds.length) / scored[i])),
+      score: number((i) => (scored[i] > 0 ? (scores.eloc[i] * folds.length) / scored[i] : down ? -Infinity : Infinity)),
       verdict: number((i) => ranks.indexOf(verdict(this.#scorer, this.#set, i))),
-      name: (a, b) => labels[a].localeCompare(labels[b], "en", { numeric: true }),
-      class: (a, b) => className(this.#scorer, this.#set, a).localeCompare(className(this.#scorer, this.#set, b)),
+      name: (a, b) => NAMES.compare(labels[a], labels[b]),
+      class: (a, b) => NAMES.compare(className(this.#scorer, this.#set, a), className(this.#scorer, this.#set, b)),
     }[key];
     return compare ? order.sort((a, b) => compare(a, b) || a - b) : order;
   }
@@ -118,7 +121,7 @@ export class Gallery {
     const wanted = new Set();
     for (let place = first; place < last; place++) wanted.add(place);
     // The card that the keyboard is at exists, wherever the page is scrolled to: Tab must lead to it.
-    wanted.add(this.#active);
+    if (this.#active < this.#order.length) wanted.add(this.#active);
     for (const [place, card] of this.#cards) {
       if (wanted.has(place)) continue;
       card.remove();
@@ -177,11 +180,12 @@ export function newCard(open) {
 /** Writes image `index` of `set` into a card; what has not changed is left alone. */
 export function fillCard(card, scorer, set, index) {
   const kind = verdict(scorer, set, index);
-  const state = [set.name, index, set.scored[index], kind, set.scores.eloc?.[index]].join("|");
+  const picture = `${set.generation}|${index}`;
+  const state = [picture, set.scored[index], kind, set.scores.eloc?.[index]].join("|");
   if (card.dataset.filled === state) return;
   const [canvas, badge, classLine, scoreLine, label] = card.firstChild.children;
-  if (card.dataset.index !== String(index)) paint(canvas, set.pixels(index));
-  Object.assign(card.dataset, { filled: state, index, verdict: kind, folds: set.scored[index] });
+  if (card.dataset.picture !== picture) paint(canvas, set.pixels(index));
+  Object.assign(card.dataset, { filled: state, picture, index, verdict: kind, folds: set.scored[index] });
   if (set.scored[index] > 0) card.dataset.score = set.scores.eloc[index];
   else delete card.dataset.score;
   badge.textContent = VERDICTS[kind];

@@ -10,6 +10,9 @@ export const IMAGE_LIMIT = 100_000;
 /** Images per block of pixels: memory grows by 0.75 MB at a time and is never copied. */
 const CHUNK = 256;
 
+/** Of all sets, so that no two share one. */
+let generations = 0;
+
 /** Images of one origin: the gallery's, or one side of the evaluator. */
 export class ImageSet {
   labels = [];
@@ -69,6 +72,8 @@ export class ImageSet {
    */
   clearOutputs(folds) {
     this.folds = folds;
+    /** Another number whenever outputs, and perhaps images, were forgotten: what was asked before is out of date. */
+    this.generation = ++generations;
     /** Of each image: how many folds, in the ensemble's order, have seen it. */
     this.done = new Uint8Array(0);
     /** Network passes done, one per image and fold: the sum of `done`. */

@@ -61,9 +61,10 @@ async function walk(entry, path, files) {
   }
 }
 
-/** By path, as the command line reads a folder. */
+/** By path and without hidden files, as the command line reads a folder. */
 function sorted(files) {
-  return files.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  const hidden = ({ path }) => path.split("/").slice(1).some((part) => part.startsWith(".") || part === "__MACOSX");
+  return files.filter((file) => !hidden(file)).sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
 }
 
 /**
@@ -96,7 +97,7 @@ export class Importer extends EventTarget {
    */
   read(set, files, { limit = Infinity, added }) {
     return new Promise((resolve) => {
-      this.#jobs.push({ set, files, limit, added, resolve, progress: { name: set.name, file: 0, files: files.length, images: 0 } });
+      this.#jobs.push({ set, files, limit, added, resolve, progress: { name: set.name, file: 1, files: files.length, images: 0 } });
       if (!this.#current) this.#run();
     });
   }
@@ -116,28 +117,31 @@ export class Importer extends EventTarget {
   }
 
   async #job(job) {
-    const module = await this.#module;
     const weights = new Map();
-    let stopped = false, client = null;
+    let stopped = false, client = null, reading = "";
     job.stop = () => {
       stopped = true;
       client?.end();
     };
+    const module = await this.#module;
     const hear = ({ event, ...message }) => {
       if (stopped) return;
       if (event === "problem") this.#problem(message.label, message.reason);
-      if (event === "weights") weights.set(message.label, message.bytes);
+      // What an archive holds lies, as it were, in a folder of the archive's name.
+      const { label } = message;
+      if (event === "weights") weights.set(label === reading ? label : `${reading}/${label}`, message.bytes);
       if (event === "images" && this.#take(job, message)) job.stop();
     };
     for (const [index, { file, path }] of job.files.entries()) {
       if (stopped) break;
-      if (!client?.alive) {
-        client = new WorkerClient(hear);
-        await client.ask("start", { module });
-      }
       job.progress.file = index + 1;
+      reading = path;
       this.dispatchEvent(new Event("change"));
       try {
+        if (!client?.alive) {
+          client = new WorkerClient(hear);
+          await client.ask("start", { module });
+        }
         await client.ask("read", { file, name: path });
       } catch (error) {
         if (stopped) break;
@@ -147,7 +151,7 @@ export class Importer extends EventTarget {
       }
     }
     client?.end();
-    if (weights.size > 0) this.dispatchEvent(new CustomEvent("weights", { detail: { files: weights } }));
+    if (weights.size > 0 && !stopped) this.dispatchEvent(new CustomEvent("weights", { detail: { files: weights } }));
   }
 
   /** Adds images to the job's set; true when no more should come. */

@@ -31,9 +31,9 @@ const module = weights.compileModule((done, total) => {
   return compiled;
 });
 
-const forced = new URLSearchParams(location.search).get("backend") === "cpu";
+const asked = new URLSearchParams(location.search).get("backend");
 const analyst = new Analyst(module), statistician = new Analyst(module);
-const scorer = new Scorer(module, analyst, forced ? "cpu" : "webgpu");
+const scorer = new Scorer(module, analyst, ["webgpu", "cpu"].includes(asked) ? asked : null);
 const gallerySet = new ImageSet("images");
 const room = () => IMAGE_LIMIT - scorer.sets.reduce((sum, set) => sum + set.count, 0);
 const importer = new Importer(module, room);
@@ -60,8 +60,9 @@ boot();
 
 async function boot() {
   try {
-    showPublished();
+    showPublished().catch(() => byId("published").append("The published results could not be loaded."));
     offered = await weights.siteWeights();
+    if (offered.length === 0) throw new Error("This site has none; drop a weights folder of your own.");
     listWeights();
     const wanted = settings.get("weights");
     const name = offered.some((entry) => entry.name === wanted) ? wanted : offered[0].name;
@@ -80,13 +81,15 @@ function choose(name) {
 
 async function use(name, current) {
   byId("load").hidden = false;
-  broken = false;
-  warm = false;
+  byId("load").classList.remove("failed");
   const brought = own.get(name);
   const ensemble = brought ? new weights.EnsembleFiles(name, brought.files.manifestBytes, brought.files) : await weights.siteEnsemble(name);
   const { manifest } = ensemble;
   if (!brought) for (const fold of manifest.folds) bytes.expect(fold.file, fold.bytes);
   phase("Loading the program and the networks.");
+  details.close();
+  broken = false;
+  warm = false;
   await scorer.setEnsemble(ensemble, settings.odin(manifest));
   const answer = await analyst.setEnsemble(ensemble.manifestBytes);
   selfTest = answer.selfTest;
@@ -102,10 +105,19 @@ async function use(name, current) {
   }
   performance.mark("eloc:loaded");
   byId("load").hidden = true;
-  const results = brought ? ensemble.results : await weights.siteResults(name);
-  showMeasured(name, results, scorer.scoreNames);
-  if (!brought) await weights.evictStale(name, manifest, offered.map((entry) => entry.name));
   update();
+  await measured(ensemble);
+  if (!brought) await weights.evictStale(name, manifest, offered.map((entry) => entry.name)).catch(() => {});
+}
+
+/** The networks score without results of the command line, so these must not stand in their way. */
+async function measured({ name, own: mine, results }) {
+  try {
+    showMeasured(name, mine ? results : await weights.siteResults(name), scorer.scoreNames);
+  } catch {
+    showMeasured(name, null, scorer.scoreNames);
+    notice(`The results stored with "${name}" cannot be shown.`, "warning");
+  }
 }
 
 function fetchFold(name, fold) {
@@ -145,7 +157,6 @@ function ensembleShown({ name, manifest, own: mine }) {
     : `They know ${listed(classes)}; each has never seen ${folds[0].left_out.length} of these ${classes.length}.`;
   gallery.setClasses(classes);
   evaluator.ensembleChanged();
-  details.close();
   settingsShown();
 }
 
@@ -156,7 +167,7 @@ async function bringOwn({ detail: { files } }) {
   const previous = scorer.ensemble?.name ?? offered[0]?.name;
   for (const { files: ensemble, folds } of ensembles) {
     let name = ensemble.name;
-    for (let n = 2; own.has(name) || offered.some((entry) => entry.name === name); n++) name = `${ensemble.name} (yours${n > 2 ? ` ${n - 1}` : ""})`;
+    for (let n = 2; own.has(name) || offered.some((entry) => entry.name === name); n++) name = `${ensemble.name} ${n}`;
     ensemble.name = name;
     own.set(name, { files: ensemble, folds });
     const mine = ++generation;
@@ -204,7 +215,7 @@ function bind() {
   byId("resume").addEventListener("click", () => scorer.resume());
   byId("clear").addEventListener("click", clearGallery);
   byId("export-csv").addEventListener("click", () =>
-    download("eloc-scores.csv", "text/csv", csvOf(scorer, [gallerySet], scorer.scoreNames)));
+    scorer.ensemble && download("eloc-scores.csv", "text/csv", csvOf(scorer, [gallerySet], scorer.scoreNames)));
   setUpDevice(scorer, analyst, () => selfTest, notice);
   window.eloc = { debug: {
     loseDevice: () => scorer.askWorker("debug-lose-device"),
@@ -392,8 +403,12 @@ function showBytes() {
 }
 
 function fail(error) {
-  phase(warm ? "Some of the networks are missing, so scores stay provisional." : "The page could not start.");
-  if (scorer.ensemble) scorer.ensemble.stuck = true;
+  const { ensemble } = scorer;
+  phase(!warm ? "The page could not start."
+    : ensemble?.complete ? "The other networks could not be loaded."
+    : "Some of the networks are missing, so scores stay provisional.");
+  if (ensemble) ensemble.stuck = !ensemble.complete;
+  listWeights();
   byId("load").hidden = false;
   byId("load").classList.add("failed");
   broken = !warm;

@@ -41,7 +41,6 @@ export class Scorer extends EventTarget {
   #client = null;
   #starting = null;
   #wake = () => {};
-  #epoch = 0;
   #losses = 0;
   #shape = 1;
   #largest = SHAPES.length - 1;
@@ -49,17 +48,20 @@ export class Scorer extends EventTarget {
   #history = [];
   #unsettled = 0;
   #asking = 0;
+  /** Whether the visitor asked for this backend: then WebGPU in software is taken, too. */
+  #insists;
 
   /**
    * @param {Promise<WebAssembly.Module>} module
    * @param {import("./workers.js").Analyst} analyst
-   * @param {"webgpu" | "cpu"} backend
+   * @param {"webgpu" | "cpu" | null} backend what the visitor asks for; null: what is best here
    */
   constructor(module, analyst, backend) {
     super();
     this.#module = module;
     this.#analyst = analyst;
-    this.backend = backend;
+    this.backend = backend ?? "webgpu";
+    this.#insists = backend !== null;
     // A start that fails is told to the first question that needs it.
     this.#ready().catch(() => {});
     this.#run();
@@ -89,7 +91,7 @@ export class Scorer extends EventTarget {
   /** Makes `ensemble` the one that scores; its folds follow by addFold. Throws when the manifest is not right. */
   async setEnsemble(ensemble, odin) {
     this.ensemble = null;
-    this.#epoch += 1;
+    this.failure = null;
     for (const set of this.sets) set.clearOutputs([]);
     await this.#patiently((client) => client.ask("manifest", { bytes: ensemble.manifestBytes }));
     this.ensemble = ensemble;
@@ -122,7 +124,6 @@ export class Scorer extends EventTarget {
   /** Other settings: everything is scored anew. */
   setOdin(odin) {
     this.odin = odin;
-    this.#epoch += 1;
     this.#rescore();
   }
 
@@ -154,6 +155,7 @@ export class Scorer extends EventTarget {
 
   /** Goes on on another backend. */
   async setBackend(backend) {
+    this.#insists = true;
     this.#leave(backend);
     this.failure = null;
     await this.#ready();
@@ -236,12 +238,13 @@ export class Scorer extends EventTarget {
     // A shape that is compiled already serves a smaller rest, unless it is one that turned out too slow.
     const fitting = SHAPES.filter((shape) => shape >= count && shape <= size);
     const shape = fitting.find((candidate) => this.#warm.has(candidate)) ?? fitting[0];
-    return { set, start, count, position, shape, epoch: this.#epoch };
+    return { set, start, count, position, shape, generation: set.generation };
   }
 
-  async #score(client, { set, start, count, position, shape, epoch }) {
+  async #score(client, { set, start, count, position, shape, generation }) {
     await this.#ready();
-    if (epoch !== this.#epoch) return;
+    // Outputs that were cleared meanwhile, for whatever reason, are not to be filled with what was asked before.
+    if (generation !== set.generation) return;
     const first = !this.#warm.has(shape);
     const images = set.gather(start, count, shape);
     const { number } = set.folds[position];
@@ -250,25 +253,26 @@ export class Scorer extends EventTarget {
     const answer = await client.ask("outputs", input, [images.buffer], first ? LIMIT_MS.first : LIMIT_MS.later);
     this.#losses = 0;
     this.#learn(shape, first, answer);
-    if (epoch !== this.#epoch || !this.sets.includes(set)) return;
+    if (generation !== set.generation || !this.sets.includes(set)) return;
     set.setOutputs(position, start, count, answer);
     this.#history.push({ at: performance.now(), passes: count });
-    this.#settle(set, start, count, position + 1, epoch);
+    this.#settle(set, start, count, position + 1);
     this.#changed();
   }
 
   /** Turns outputs into scores; the device goes on meanwhile. */
-  async #settle(set, start, count, folds, epoch) {
+  async #settle(set, start, count, folds) {
+    const { generation } = set;
     this.#unsettled += 1;
     try {
       const outputs = set.outputs(folds, start, start + count);
       const answer = await this.#analyst.ask("scores", { outputs, temperature: this.odin.temperature });
-      if (epoch !== this.#epoch) return;
+      if (generation !== set.generation) return;
       set.setScores(folds, start, answer);
       if (performance.getEntriesByName("eloc:first-score").length === 0) performance.mark("eloc:first-score");
       this.dispatchEvent(new CustomEvent("scores", { detail: { set, start, count } }));
     } catch (error) {
-      if (epoch === this.#epoch) this.#fail(error);
+      if (generation === set.generation) this.#fail(error);
     } finally {
       this.#unsettled -= 1;
       this.#changed();
@@ -322,18 +326,17 @@ export class Scorer extends EventTarget {
   }
 
   #recover(error, job) {
-    const memory = /memory|allocation/i.test(error.message);
-    if (memory && job && job.shape > 1) {
+    // "memory access out of bounds" is a fault of the program, however much memory there is.
+    const smaller = job?.shape > 1 && /memory(?! access)|allocation/i.test(error.message);
+    if (smaller) {
       this.#largest = Math.max(0, SHAPES.indexOf(job.shape) - 1);
       this.#shape = Math.min(this.#shape, this.#largest);
       this.#notice(`Memory ran out: scoring goes on with batches of ${SHAPES[this.#largest]}.`, "warning");
     } else if (!(error instanceof WorkerGone)) {
       return this.#fail(error);
     }
-    this.#client?.end(error.message);
-    this.#starting = null;
-    this.#warm.clear();
-    if (memory && job) return;
+    this.#drop(error.message);
+    if (smaller) return;
     this.#losses += 1;
     const device = this.backend === "webgpu" ? "graphics device, or the program on it," : "program";
     if (this.#losses < LOSSES_ALLOWED) {
@@ -347,27 +350,40 @@ export class Scorer extends EventTarget {
   }
 
   #leave(backend) {
-    this.#client?.end("The backend was changed.");
-    this.#starting = null;
-    this.#warm.clear();
+    this.#drop("The backend was changed.");
     this.#losses = 0;
     this.#history = [];
     this.backend = backend;
     this.#changed();
   }
 
+  /** Ends the present worker. With none in its place, what it still owed counts as no further loss. */
+  #drop(reason) {
+    this.#client?.end(reason);
+    this.#client = null;
+    this.#starting = null;
+    this.#warm.clear();
+  }
+
   #ready() {
     if (this.#starting && this.#client?.alive) return this.#starting;
     const client = new WorkerClient((message) => client === this.#client && this.#hear(message));
     this.#client = client;
-    this.#starting = this.#start(client);
+    this.#starting = this.#start(client).catch((error) => {
+      // A worker that started halfway is of no use; the next question gets a new one.
+      client.end(error.message);
+      throw error;
+    });
     return this.#starting;
   }
 
   async #start(client) {
     if (this.backend === "webgpu") {
-      const { sentence } = await client.ask("probe");
-      if (sentence) this.#fallBack(sentence);
+      const { sentence, software } = await client.ask("probe");
+      if (sentence) this.#fallBack(`${sentence} Images are scored on the CPU instead, which is slower.`, "warning");
+      else if (software && !this.#insists) {
+        this.#fallBack("WebGPU has no graphics card here and would be slow: images are scored on the CPU.", "info");
+      }
     }
     let started = performance.now();
     const lap = (stage) => {
@@ -380,10 +396,12 @@ export class Scorer extends EventTarget {
     lap("start the module");
     await this.#open(client);
     lap("open the device");
-    if (this.ensemble) {
-      await client.ask("manifest", { bytes: this.ensemble.manifestBytes });
-      for (const [position, bytes] of this.ensemble.folds.entries()) {
-        await client.ask("fold", { number: this.ensemble.manifest.folds[position].number, bytes });
+    // Another ensemble may be chosen meanwhile; it is sent after this one.
+    const { ensemble } = this;
+    if (ensemble) {
+      await client.ask("manifest", { bytes: ensemble.manifestBytes });
+      for (const [position, bytes] of ensemble.folds.entries()) {
+        await client.ask("fold", { number: ensemble.manifest.folds[position].number, bytes });
       }
     }
     this.#changed();
@@ -395,14 +413,14 @@ export class Scorer extends EventTarget {
       this.adapter = (await client.ask("open", { backend: this.backend }, [], 60_000)).adapter;
     } catch (error) {
       if (this.backend === "cpu" || error instanceof WorkerGone) throw error;
-      this.#fallBack(error.message);
+      this.#fallBack(`${error.message} Images are scored on the CPU instead, which is slower.`, "warning");
       this.adapter = (await client.ask("open", { backend: this.backend })).adapter;
     }
   }
 
-  #fallBack(sentence) {
+  #fallBack(text, kind) {
     this.backend = "cpu";
-    this.#notice(`${sentence} Images are scored on the CPU instead, which is slower.`, "warning");
+    this.#notice(text, kind);
     this.#changed();
   }
 
@@ -415,13 +433,12 @@ export class Scorer extends EventTarget {
     if (outOfMemory) return this.#client.end(`Out of graphics memory: ${message}`);
     // Of a shader that fails nothing else is heard, and its results are garbage: nothing that this device said counts.
     this.#notice(`The graphics driver refused a part of the work, so all scores are made anew on the CPU. (${message})`, "error");
-    this.#epoch += 1;
     this.#leave("cpu");
     this.#rescore();
   }
 
   #rescore() {
-    for (const set of this.sets) set.clearOutputs(this.ensemble.manifest.folds);
+    for (const set of this.sets) set.clearOutputs(this.ensemble?.manifest.folds ?? []);
     this.#history = [];
     this.#changed();
   }

@@ -4,6 +4,7 @@ import { downloadPlot } from "./export.js";
 import { fillCard, newCard } from "./gallery.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
 import { acceptedShare, worst } from "./study.js";
+import { calibrated } from "./verdict.js";
 
 export const METRICS = [
   ["fpr_at_95_tpr", "FPR at 95% TPR"], ["detection_error", "Detection error"], ["auroc", "AUROC"],
@@ -58,6 +59,7 @@ export class StudyView {
   hide() {
     this.#study = null;
     byId("study").hidden = true;
+    byId("metrics-problem").textContent = "";
   }
 
   #sizeSentence({ idSet, oodSet, size, busy }) {
@@ -87,7 +89,7 @@ export class StudyView {
 
   /** Draws what depends on the threshold. */
   #atThreshold() {
-    const { curves, id, ood, idSet, oodSet, scoreLabel, score } = this.#study;
+    const { curves, id, ood, idSet, oodSet, size, scoreLabel, score } = this.#study;
     const threshold = this.#threshold ?? curves.thresholdAt95Tpr;
     const { low, high } = curves.idHistogram;
     const at = { tpr: acceptedShare(id, threshold), fpr: acceptedShare(ood, threshold) };
@@ -95,8 +97,10 @@ export class StudyView {
     byId("threshold").value = ((threshold - low) / (high - low || 1)) * STEPS;
     byId("threshold").setAttribute("aria-valuetext", threshold.toFixed(6));
     byId("threshold-reset").disabled = this.#threshold === null;
-    const calibrated = this.#scorer.ensemble?.manifest.threshold ?? null;
-    byId("threshold-calibrated").disabled = score !== "eloc" || calibrated === null || this.#threshold === calibrated;
+    // It holds for all folds and the networks' own settings only.
+    const { ensemble } = this.#scorer;
+    byId("threshold-calibrated").disabled = !ensemble || score !== "eloc" || !calibrated(this.#scorer) ||
+      size.folds < ensemble.manifest.folds.length || this.#threshold === ensemble.manifest.threshold;
     byId("plot-histogram").replaceChildren(
       histogramPlot({ id: curves.idHistogram, ood: curves.oodHistogram, threshold, label: `${scoreLabel}, higher is more known`, names }));
     byId("plot-roc").replaceChildren(rocPlot({ points: curves.roc, at }));
@@ -124,7 +128,8 @@ export class StudyView {
   #worst({ idSet, oodSet, size, score }) {
     const chosen = [["id", idSet, size.id], ["ood", oodSet, size.ood]].map(([side, set, count]) => ({ side, set, worst: worst(set, count, score, side, WORST) }));
     // The same pictures are left alone, with the focus that one of them may have.
-    const state = JSON.stringify(chosen.map(({ set, worst: indices }) => [set.name, indices, set.scored[indices[0]]]));
+    const state = JSON.stringify(chosen.map(({ set, worst: indices }) =>
+      [set.generation, indices.map((index) => [index, set.scored[index], set.scores.eloc[index]])]));
     if (state === this.#mistakes) return;
     this.#mistakes = state;
     for (const { side, set, worst: indices } of chosen) {

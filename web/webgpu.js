@@ -13,7 +13,8 @@ export const usage = { dispatches: 0, device: null, adapter: null };
 
 /**
  * Looks for an adapter for at most 2.5 s: the first answers can be null, can throw or can fail to come.
- * @returns {Promise<{ sentence: string | null }>} null where WebGPU works; otherwise why not, fit for visitors.
+ * @returns {Promise<{ sentence: string | null, software?: boolean }>}
+ *   sentence: null where WebGPU works, otherwise why not, fit for visitors; software: whether it runs on the processor
  */
 export async function probe() {
   if (!self.navigator?.gpu) return { sentence: "This browser offers no WebGPU here." };
@@ -24,7 +25,7 @@ export async function probe() {
     try {
       const adapter = await Promise.race([navigator.gpu.requestAdapter(), pause(left, "silent")]);
       if (adapter === "silent") return { sentence: "WebGPU did not answer." };
-      if (adapter) return { sentence: null };
+      if (adapter) return { sentence: null, software: isSoftware(adapter) };
     } catch (error) {
       sentence = `WebGPU is switched off or broken here (${error.message}).`;
     }
@@ -84,6 +85,13 @@ function ignoreTimestamps(device) {
     encoder.beginComputePass = (pass = {}) => beginComputePass({ label: pass.label });
     return encoder;
   };
+}
+
+/** Browsers tell a software adapter by a flag, which has moved, or by name only. */
+function isSoftware(adapter) {
+  const { isFallbackAdapter, architecture, description } = adapter.info ?? {};
+  return Boolean(isFallbackAdapter || adapter.isFallbackAdapter) ||
+    /swiftshader|llvmpipe|lavapipe/i.test(`${architecture} ${description}`);
 }
 
 /** The adapter in plain values, for the report. */

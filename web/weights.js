@@ -1,6 +1,8 @@
 // Where the networks come from: the site's own weights, through a cache that goes by content, or files of the visitor's.
 
 const CACHE = "eloc-weights";
+/** What names other files must not be older than they are. */
+const FRESH = { cache: "no-cache" };
 
 /** Bytes of a job made of several files, as one total. Emits "change". */
 export class ByteProgress extends EventTarget {
@@ -45,18 +47,18 @@ export class EnsembleFiles {
 
 /** The weights that the site offers: [{ name, bytes }], the default first. */
 export async function siteWeights() {
-  return (await request("weights/index.json")).json();
+  return (await request("weights/index.json", FRESH)).json();
 }
 
-/** Fetches the manifest of the site's weights `name`, and its measured results where there are any. */
+/** Fetches the manifest of the site's weights `name`; its folds come later, one by one. */
 export async function siteEnsemble(name) {
-  const manifest = new Uint8Array(await (await request(`weights/${name}/manifest.json`)).arrayBuffer());
+  const manifest = new Uint8Array(await (await request(`weights/${name}/manifest.json`, FRESH)).arrayBuffer());
   return new EnsembleFiles(name, manifest);
 }
 
 /** What `eloc evaluate` measured for the site's weights `name`; null where nothing is stored. */
 export async function siteResults(name) {
-  const response = await fetch(`weights/${name}/results.json`);
+  const response = await fetch(`weights/${name}/results.json`, FRESH);
   return response.ok ? response.json() : null;
 }
 
@@ -68,13 +70,14 @@ export async function siteResults(name) {
  */
 export async function siteFold(name, fold, onBytes) {
   const cache = await openCache();
-  const hit = await cache?.match(cacheKey(fold.sha256));
+  const hit = await cache?.match(cacheKey(fold.sha256)).catch(() => null);
   if (hit) {
     const bytes = new Uint8Array(await hit.arrayBuffer());
     onBytes(bytes.length);
     return { bytes, cached: true };
   }
-  const bytes = await collect(await request(`weights/${name}/${fold.file}`), onBytes);
+  // The browser may still hold an older file of this name; none of this address.
+  const bytes = await collect(await request(`weights/${name}/${fold.file}?${fold.sha256.slice(0, 12)}`), onBytes);
   return { bytes, cached: false };
 }
 
@@ -117,10 +120,11 @@ export function ownEnsembles(files) {
     const folder = path.slice(0, -"manifest.json".length);
     try {
       const results = files.get(`${folder}results.json`);
-      const name = folder.split(/[/:]/).filter(Boolean).at(-1)?.replace(/\.(zip|tar|tar\.gz|tgz)$/, "") ?? "my weights";
+      const name = folder.split("/").filter(Boolean).at(-1)?.replace(/\.(zip|tar|tar\.gz|tgz)$/, "") ?? "my weights";
       const ensemble = new EnsembleFiles(name, files.get(path), {
         own: true, results: results ? JSON.parse(new TextDecoder().decode(results)) : null,
       });
+      if (!Array.isArray(ensemble.manifest?.folds)) throw new Error("The manifest is not one that eloc train wrote.");
       const folds = ensemble.manifest.folds.map((fold) => files.get(folder + fold.file));
       const missing = ensemble.manifest.folds.filter((_, i) => !folds[i]);
       if (missing.length) throw new Error(`${missing.map((fold) => fold.file).join(", ")} should lie beside it.`);
@@ -143,12 +147,14 @@ export async function compileModule(onBytes) {
   const encoded = response.headers.has("content-encoding");
   const total = encoded ? null : Number(response.headers.get("content-length")) || null;
   const counted = collect(response.clone(), (bytes) => onBytes(bytes, total));
-  const [module] = await Promise.all([WebAssembly.compileStreaming(response), counted]);
+  // A host that does not know the type of such a file keeps the browser from compiling it as it comes.
+  const compiled = WebAssembly.compileStreaming(response).catch(async () => WebAssembly.compile(await counted));
+  const [module] = await Promise.all([compiled, counted]);
   return module;
 }
 
-async function request(address) {
-  const response = await fetch(address);
+async function request(address, options = {}) {
+  const response = await fetch(address, options);
   if (!response.ok) throw new Error(`${address} could not be loaded (${response.status}).`);
   return response;
 }

@@ -52,8 +52,9 @@ const ANSWERS = {
 
   // analyst
   ensemble({ bytes }) {
+    const next = new eloc.Ensemble(bytes);
     ensemble?.free();
-    ensemble = new eloc.Ensemble(bytes);
+    ensemble = next;
     return { manifest: ensemble.manifest, selfTest: ensemble.selfTest };
   },
   scores({ outputs, temperature }) { return ensemble.scores(outputs, temperature); },
@@ -94,7 +95,7 @@ function readFile(file, name) {
         pixels.push(image);
         if (labels.length >= READ_BATCH) flush();
       },
-      weights(label, bytes) { self.postMessage({ event: "weights", label, bytes }); },
+      weights(label, bytes) { self.postMessage({ event: "weights", label, bytes }, [bytes.buffer]); },
       problem(label, reason) { self.postMessage({ event: "problem", label, reason }); },
     });
   } finally {
