@@ -65,10 +65,10 @@ build_site() {
     cp web/published.json "$new"
 
     local name list=()
-    for name in weights/*/; do
-        name=$(basename "$name")
+    for name in $(LC_ALL=C; cd weights && printf '%s\n' */); do
+        name=${name%/}
         # Folds that are still being trained have no results; the 8-bit form serves visitors as well as the other.
-        if [ ! -e "weights/$name/results.json" ] || [ -e "weights/$name-int8" ]; then continue; fi
+        if [ ! -e "weights/$name/results.json" ] || [ -e "weights/$name-int8/results.json" ]; then continue; fi
         mkdir "$new/weights/$name"
         cp "weights/$name/"*.{json,safetensors*} "$new/weights/$name"
         list+=("{ \"name\": \"$name\", \"bytes\": $(cat "weights/$name/"*.safetensors* | wc -c) }")
@@ -109,7 +109,8 @@ set_up_debian() {
 run_tests() {
     # The GPU tests run on any Vulkan adapter; without a graphics card Mesa's software one does.
     set_up_debian '/usr/share/vulkan/icd.d/*.json' libvulkan1 mesa-vulkan-drivers
-    set_up_debian chromium chromium chromium-driver
+    set_up_debian chromium chromium
+    set_up_debian chromedriver chromium-driver
     set_up_npm playwright-core "$PLAYWRIGHT"
     cargo fmt --check
     cargo clippy --release --all-targets -- -D warnings

@@ -379,7 +379,9 @@ export class Scorer extends EventTarget {
 
   async #start(client) {
     if (this.backend === "webgpu") {
-      const { sentence, software } = await client.ask("probe");
+      // Where WebGPU worked before or was asked for, a busy driver is worth waiting for.
+      const patient = this.#insists || this.adapter !== null && this.adapter !== undefined;
+      const { sentence, software } = await client.ask("probe", { patient });
       if (sentence) this.#fallBack(`${sentence} Images are scored on the CPU instead, which is slower.`, "warning");
       else if (software && !this.#insists) {
         this.#fallBack("WebGPU has no graphics card here and would be slow: images are scored on the CPU.", "info");

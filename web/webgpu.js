@@ -3,6 +3,8 @@
 
 /** How long the search for an adapter may take, in milliseconds; some workers never answer. */
 const DEADLINE_MS = 2500;
+/** The same where there is reason to wait. */
+const PATIENT_DEADLINE_MS = 20_000;
 /** How long an answer of "no adapter" may still be a hasty one, and when to ask again. */
 const HASTY_MS = 500;
 const RETRY_MS = 120;
@@ -12,16 +14,19 @@ const FEATURE = "timestamp-query";
 export const usage = { dispatches: 0, device: null, adapter: null };
 
 /**
- * Looks for an adapter for at most 2.5 s: the first answers can be null, can throw or can fail to come.
+ * Looks for an adapter for at most 2.5 s, or 20 s if `patient`: the first answers can be null, can throw or can fail to
+ * come.
+ * @param {{ patient: boolean }} options
  * @returns {Promise<{ sentence: string | null, software?: boolean }>}
  *   sentence: null where WebGPU works, otherwise why not, fit for visitors; software: whether it runs on the processor
  */
-export async function probe() {
+export async function probe({ patient }) {
+  const deadline = patient ? PATIENT_DEADLINE_MS : DEADLINE_MS;
   if (!self.navigator?.gpu) return { sentence: "This browser offers no WebGPU here." };
   const started = performance.now();
   let sentence = "The browser found no graphics adapter that WebGPU can use.";
   while (performance.now() - started < HASTY_MS) {
-    const left = DEADLINE_MS - (performance.now() - started);
+    const left = deadline - (performance.now() - started);
     try {
       const adapter = await Promise.race([navigator.gpu.requestAdapter(), pause(left, "silent")]);
       if (adapter === "silent") return { sentence: "WebGPU did not answer." };

@@ -78,7 +78,11 @@ impl Earlier {
         );
         let mut text = format!("\ncompared with results of {}\n", self.report.provenance.device);
         for (set, earlier) in report.ood.iter().zip(&self.report.ood) {
-            let _ = writeln!(text, "\n{} ({} images; {} in the file)", set.name, set.images, earlier.images);
+            let _ = writeln!(
+                text,
+                "\n{} ({} images; in the file {}, {} images)",
+                set.name, set.images, earlier.name, earlier.images
+            );
             let _ = writeln!(text, "  {:<34}{}", "", COLUMNS.map(|column| format!("{column:>10}")).concat());
             for row in &set.scores {
                 let Some(before) = earlier.scores.iter().find(|before| before.score == row.score) else { continue };
@@ -118,9 +122,9 @@ impl Scored {
         let pairs: Vec<(f64, f64)> = match &self.sources {
             // By name, with or without the folder that was dropped on the page; sets without names keep their order.
             Some(sources) => {
-                let named = before.images.iter().zip(before.scores.iter().copied());
+                let named = || before.images.iter().map(String::as_str).zip(before.scores.iter().copied());
                 let scores: HashMap<&str, f64> =
-                    named.flat_map(|(image, score)| [(image.as_str(), score), (below(image), score)]).collect();
+                    named().map(|(image, score)| (below(image), score)).chain(named()).collect();
                 let pair = |(source, now): (&String, &f64)| Some((*now, *scores.get(source.as_str())?));
                 sources.iter().zip(&self.scores).filter_map(pair).collect()
             }
@@ -130,7 +134,8 @@ impl Scored {
         if pairs.is_empty() {
             return format!("none of its {count} images has a score in the file");
         }
-        let largest = pairs.iter().map(|(now, before)| (now - before).abs()).fold(0.0, f64::max);
+        let largest = pairs.iter().map(|(now, before)| (now - before).abs()).max_by(f64::total_cmp);
+        let largest = largest.unwrap_or(f64::NAN);
         format!("scores of {} of {count} images compared, largest difference {largest:.2e}", pairs.len())
     }
 }

@@ -120,7 +120,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Some(earlier) if args.ood.is_empty() => earlier.report.ood.iter().map(|set| &set.name).collect(),
         _ => args.ood.iter().collect(),
     };
-    let test = first(data::training("--id", id_name, &args.data)?.test, args.limit.map(NonZeroUsize::get));
+    // Without --limit, as many images as the earlier evaluation had.
+    let limit = |before: Option<usize>| args.limit.map(NonZeroUsize::get).or(before);
+    let id_limit = limit(earlier.as_ref().map(|earlier| earlier.report.id.images));
+    let test = first(data::training("--id", id_name, &args.data)?.test, id_limit);
     anyhow::ensure!(
         test.classes == manifest.classes,
         "--id {id_name}: expected the {} classes of the weights ({}, ...), found {} ({}, ...)",
@@ -143,9 +146,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let id = scoring::view(&manifest, &members, &id_outputs);
     let mut scored = vec![Scored { sources: None, scores: id.scores(Score::Eloc) }];
     let mut sets = Vec::new();
-    for name in ood_names {
+    for (index, name) in ood_names.into_iter().enumerate() {
         let mut set = data::image_set(name, &args.data)?;
-        let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
+        let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
+        let limit = limit(before).unwrap_or(set.len());
         set.images.truncate(limit.saturating_mul(eloc::image::PIXELS));
         set.sources.truncate(limit);
         let ood_outputs = outputs(&set.name, &set.images)?;

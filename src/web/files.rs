@@ -60,7 +60,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
     if reader.size > MAX_FILE {
         return Err(JsError::new(&format!("{name}: expected at most {MAX_FILE} bytes, found {}", reader.size)));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(reader.size as usize);
     read(&mut reader, &mut bytes, MAX_FILE)?;
     read_one(name, &bytes, visitor);
     Ok(())

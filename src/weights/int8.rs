@@ -34,7 +34,7 @@ pub fn quantise(file: &[u8]) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     for (name, tensor) in SafeTensors::deserialize(file).map_err(|error| error.to_string())?.tensors() {
         let shape = tensor.shape().to_vec();
-        if shape.len() < 2 {
+        if shape.len() < 2 || tensor.data().is_empty() {
             stored.push(Stored { name, dtype: tensor.dtype(), shape, data: tensor.data().to_vec() });
             continue;
         }
@@ -60,6 +60,7 @@ pub fn quantise(file: &[u8]) -> Result<Vec<u8>> {
 /// `values` is the number of values in the network, which bounds what is decompressed.
 pub fn expand(file: &[u8], values: usize) -> Result<Vec<u8>> {
     if !file.starts_with(&GZIP) {
+        // The reader of plain files wants bytes of its own.
         return Ok(file.to_vec());
     }
     // Single precision and generous names.

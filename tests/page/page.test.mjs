@@ -47,7 +47,7 @@ test("WebGPU: dropped files get the command line's scores, also after the device
     await page.evaluate(() => window.eloc.debug.loseDevice());
     await page.waitForFunction(() => document.querySelectorAll(".notice").length > 0);
     await until(page, ["idle"]);
-    assert.match((await notices(page)).join(), /lost/);
+    assert.match((await notices(page)).join(), /A new one goes on where it stopped/);
     assert.deepEqual([(await dataset(page)).backend, (await dataset(page)).folds], ["webgpu", "5"]);
     assertClose(await scores(page), cliScores(sound));
 
