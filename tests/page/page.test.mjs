@@ -1,11 +1,11 @@
 // The built page in a real browser, held against the command line.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { bitmap, cliCompare, cliScores, dataset, notices, open, picture, scores, scratch, serve, tarGz, until, write }
-  from "./site.mjs";
+import { WEIGHTS, bitmap, cliCompare, cliScores, dataset, notices, open, picture, scores, scratch, serve, tarGz, until,
+  write } from "./site.mjs";
 
 const CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /** Logits differ in their last digits between devices; at T = 1000 the score sees a thousandth of that. */
@@ -48,7 +48,7 @@ test("WebGPU: dropped files get the command line's scores, also after the device
     await page.waitForFunction(() => document.querySelectorAll(".notice").length > 0);
     await until(page, ["idle"]);
     assert.match((await notices(page)).join(), /A new one goes on where it stopped/);
-    assert.deepEqual([(await dataset(page)).backend, (await dataset(page)).folds], ["webgpu", "5"]);
+    assert.deepEqual([(await dataset(page)).backend, (await dataset(page)).folds], ["webgpu", "5"], (await notices(page)).join());
     assertClose(await scores(page), cliScores(sound));
 
     const problems = await page.locator("#problems-list tr").allTextContents();
@@ -146,6 +146,50 @@ test("bombs are listed with their reason and the rest is scored",
     const problems = (await page.locator("#problems-list tr").allTextContents()).join("\n");
     assert.match(problems, /zeros\.tar\.gz.*bytes for an archive of its size/);
     assert.match(problems, /huge\.bmp/);
+    await until(page, ["idle"]);
+    assertClose(await scores(page), cliScores(sound));
+  }));
+
+test("WebGPU in software: the faster CPU backend is taken",
+  visit("/", { gpu: true }, async ({ page }) => {
+    await until(page, ["ready"]);
+    assert.equal((await dataset(page)).backend, "cpu");
+    assert.match((await notices(page)).join(), /no graphics card/);
+  }));
+
+test("dropped weights score instead of the shipped ones, damaged ones do not",
+  visit("/?backend=cpu", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    const folder = scratch();
+    cpSync(WEIGHTS, join(folder, "mine"), { recursive: true });
+    await page.setInputFiles("#files", tarGz(join(folder, "mine")));
+    await page.waitForFunction(() => /mine/.test(document.documentElement.dataset.weights));
+    await page.waitForFunction(() => document.documentElement.dataset.folds === "5");
+    const sound = pictures(join(folder, "images"), 2);
+    await page.setInputFiles("#files", sound);
+    await until(page, ["idle"]);
+    assertClose(await scores(page), cliScores(sound));
+
+    cpSync(WEIGHTS, join(folder, "damaged"), { recursive: true });
+    const [fold] = JSON.parse(readFileSync(join(WEIGHTS, "manifest.json"))).folds;
+    const bytes = readFileSync(join(WEIGHTS, fold.file));
+    bytes[bytes.length >> 1] ^= 1;
+    write(join(folder, "damaged", fold.file), bytes);
+    await page.setInputFiles("#files", tarGz(join(folder, "damaged")));
+    await page.locator(".notice[data-kind=error]").waitFor();
+    assert.match((await notices(page)).join(), /cannot be used/);
+  }));
+
+test("what was asked before Clear does not reach the images after it",
+  visit("/?backend=cpu", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    const folder = scratch();
+    await page.setInputFiles("#files", pictures(join(folder, "before"), 40, 50));
+    await until(page, ["scoring"]);
+    await page.click("#clear");
+    const sound = pictures(join(folder, "after"), 2);
+    await page.setInputFiles("#files", sound);
+    await page.waitForFunction(() => document.querySelectorAll("#gallery .card").length === 2);
     await until(page, ["idle"]);
     assertClose(await scores(page), cliScores(sound));
   }));

@@ -10,7 +10,7 @@ const { chromium } = createRequire(`${process.env.TOOLS}/`)("playwright-core");
 const ROOT = resolve(import.meta.dirname, "../..");
 /** The networks that the page starts with. */
 const [{ name: WEIGHTS_NAME }] = JSON.parse(readFileSync(join(ROOT, "dist/weights/index.json"), "utf8"));
-const WEIGHTS = join(ROOT, "weights", WEIGHTS_NAME);
+export const WEIGHTS = join(ROOT, "weights", WEIGHTS_NAME);
 const FLAGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 /** Software WebGPU, the same on every machine. */
