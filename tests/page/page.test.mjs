@@ -134,6 +134,42 @@ test("without WebGPU the page says so within three seconds and scores on the CPU
     assertClose(await scores(page), cliScores(sound));
   }));
 
+for (const [what, requestAdapter] of [
+  ["gives no adapter", "async () => null"],
+  ["throws", "async () => { throw new Error('out of order'); }"],
+  ["never answers", "() => new Promise(() => {})"],
+]) {
+  test(`WebGPU that ${what}: the page says so within three seconds and the CPU takes over`,
+    visit("/", { gpu: true, prelude: `navigator.gpu.requestAdapter = ${requestAdapter};` }, async ({ page }) => {
+      // Half of the time allowed here is for the page itself to load.
+      await page.waitForFunction(() => document.querySelectorAll(".notice").length > 0, null, { timeout: 6_000 });
+      await until(page, ["ready"]);
+      assert.equal((await dataset(page)).backend, "cpu");
+      assert.match((await notices(page)).join(), /Images are scored on the CPU instead/);
+    }));
+}
+
+const WITHOUT_TIMESTAMPS = `
+  const features = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, "features").get;
+  Object.defineProperty(GPUAdapter.prototype, "features", { configurable: true, get() {
+    return new Set([...features.call(this)].filter((name) => name !== "timestamp-query"));
+  } });
+  const requestDevice = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = function (descriptor) {
+    if ([...(descriptor?.requiredFeatures ?? [])].includes("timestamp-query")) throw new TypeError("no such feature");
+    return requestDevice.call(this, descriptor);
+  };`;
+
+test("WebGPU without timestamp-query works",
+  visit("/?backend=webgpu", { gpu: true, prelude: WITHOUT_TIMESTAMPS }, async ({ page }) => {
+    await until(page, ["ready"]);
+    const sound = pictures(scratch(), 1);
+    await page.setInputFiles("#files", sound);
+    await until(page, ["idle"]);
+    assert.equal((await dataset(page)).backend, "webgpu");
+    assertClose(await scores(page), cliScores(sound));
+  }));
+
 test("bombs are listed with their reason and the rest is scored",
   visit("/?backend=cpu", {}, async ({ page }) => {
     await until(page, ["ready"]);

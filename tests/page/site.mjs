@@ -32,13 +32,20 @@ export async function serve() {
   return { origin: `http://127.0.0.1:${port}`, stop: () => server.kill() };
 }
 
-/** A new browser with the page open; `errors` collects what should not happen, `requests` every address asked for. */
-export async function open(address, { gpu = false } = {}) {
+/**
+ * A new browser with the page open; `errors` collects what should not happen, `requests` every address asked for.
+ * `prelude` is a script that runs in the workers before the page's own use of WebGPU.
+ */
+export async function open(address, { gpu = false, prelude = "" } = {}) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: gpu ? [...FLAGS, ...GPU] : FLAGS });
   const page = await browser.newPage();
   const errors = [], requests = [];
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("request", (request) => requests.push(request.url()));
+  await page.route("**/webgpu.js", async (route) => {
+    const original = await route.fetch();
+    await route.fulfill({ response: original, body: `${prelude}\n${await original.text()}` });
+  });
   await page.goto(address);
   return { browser, page, errors, requests };
 }
