@@ -124,7 +124,7 @@ export class Evaluator {
     try {
       // Shapes are counted by class, of which there are as many as the set has.
       const wanted = kind !== "shapes" ? asked : known ? SHAPES_PER_CLASS : Math.max(1, Math.round(asked / 10));
-      if (wanted > this.#room()) throw new Error("The page is full; clear some images first.");
+      if ((kind === "shapes" ? 10 * wanted : wanted) > this.#room()) throw new Error("The page is full; clear some images first.");
       const { images, classes } = await this.#analyst.ask("generate", { kind, count: wanted, seed: kind === "shapes" ? SHAPES_TEST_SEED : OOD_SEED });
       const count = images.length / 3072;
       const set = known ? this.#idSet("shapes") : this.#oodSet(`${kind}:${count}`);
