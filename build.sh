@@ -12,6 +12,7 @@ tools="$target/tools"
 wasm=(--target wasm32-unknown-unknown --no-default-features --profile web)
 
 BINARYEN=132.0.0
+ZOPFLI=1.0.15
 PLAYWRIGHT=1.65.1
 
 say() { echo "build.sh: $*" >&2; }
@@ -34,7 +35,7 @@ set_up_npm() {
     need npm "Node.js 20 or later"
     if ! grep -qs "\"version\": \"$2\"" "$tools/node_modules/$1/package.json"; then
         say "installing $1 $2"
-        npm install --silent --no-fund --no-audit --no-save --prefix "$tools" "$1@$2"
+        npm install --silent --no-fund --no-audit --save-exact --prefix "$tools" "$1@$2"
     fi
 }
 
@@ -51,12 +52,19 @@ build_module() {
     local features=(bulk-memory bulk-memory-opt nontrapping-float-to-int reference-types sign-ext mutable-globals
         multivalue simd)
     "$tools/node_modules/.bin/wasm-opt" "${features[@]/#/--enable-}" -Oz -o "$1/optimised" "$1/eloc_bg.wasm"
-    mv "$1/optimised" "$1/eloc_bg.wasm"
+    # Compressed here, since not every host compresses, and none as well as this.
+    NODE_PATH="$tools/node_modules" node -e '
+        const { readFileSync, writeFileSync } = require("node:fs");
+        const [module, file] = process.argv.slice(1);
+        require("@gfx/zopfli").gzipAsync(readFileSync(module), { numiterations: 5 }).then((bytes) => writeFileSync(file, bytes));
+    ' "$1/optimised" "$1/eloc_bg.wasm.gz"
+    rm "$1/optimised" "$1/eloc_bg.wasm"
 }
 
 build_site() {
     set_up_wasm_bindgen
     set_up_npm binaryen "$BINARYEN"
+    set_up_npm @gfx/zopfli "$ZOPFLI"
     local new="$target/dist"
     rm -rf "$new"
     mkdir -p "$new/app" "$new/weights"
@@ -82,7 +90,7 @@ build_site() {
     sed "s|app/|app-$hash/|g" web/index.html >"$new/index.html"
     rm -rf dist
     mv "$new" dist
-    say "dist/ is built; the module takes $(gzip -9c "dist/app-$hash/eloc_bg.wasm" | wc -c) bytes compressed"
+    say "dist/ is built; the module takes $(wc -c <"dist/app-$hash/eloc_bg.wasm.gz") bytes"
 }
 
 serve() {

@@ -15,7 +15,7 @@ import * as weights from "./weights.js";
 import { Analyst } from "./workers.js";
 
 /** Size of the program where the server does not say: only the bar depends on it. */
-const PROGRAM_BYTES = 9_000_000;
+const PROGRAM_BYTES = 2_600_000;
 /** Problems listed; of more only the number is shown. */
 const PROBLEMS_SHOWN = 500;
 /** The mix behind the button for a first try: kind, images (of shapes: a class), seed. */

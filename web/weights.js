@@ -142,15 +142,21 @@ export function ownEnsembles(files) {
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function compileModule(onBytes) {
-  const response = await fetch(new URL("./eloc_bg.wasm", import.meta.url));
+  const response = await fetch(new URL("./eloc_bg.wasm.gz", import.meta.url));
   if (!response.ok) throw new Error(`The program could not be loaded (${response.status}).`);
+  // Some hosts take the ending for an encoding, which the browser then undoes by itself.
   const encoded = response.headers.has("content-encoding");
   const total = encoded ? null : Number(response.headers.get("content-length")) || null;
-  const counted = collect(response.clone(), (bytes) => onBytes(bytes, total));
-  // A host that does not know the type of such a file keeps the browser from compiling it as it comes.
-  const compiled = WebAssembly.compileStreaming(response).catch(async () => WebAssembly.compile(await counted));
-  const [module] = await Promise.all([compiled, counted]);
-  return module;
+  let done = 0;
+  const counted = response.body.pipeThrough(new TransformStream({
+    transform(chunk, controller) {
+      done += chunk.length;
+      onBytes(done, total);
+      controller.enqueue(chunk);
+    },
+  }));
+  const plain = encoded ? counted : counted.pipeThrough(new DecompressionStream("gzip"));
+  return WebAssembly.compileStreaming(new Response(plain, { headers: { "Content-Type": "application/wasm" } }));
 }
 
 async function request(address, options = {}) {
