@@ -21,7 +21,9 @@ export const scratch = () => mkdtempSync(join(tmpdir(), "eloc-page-"));
 
 /** Serves dist/ and returns its address and what stops it. */
 export async function serve() {
-  const server = spawn("python3", ["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", join(ROOT, "dist"), "0"]);
+  // Its log would fill a pipe that nobody reads, and the server would wait for ever.
+  const server = spawn("python3", ["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", join(ROOT, "dist"), "0"],
+    { stdio: ["ignore", "pipe", "ignore"] });
   const port = await new Promise((resolved, failed) => {
     server.on("exit", () => failed(new Error("python3 -m http.server stopped")));
     server.stdout.on("data", (text) => {
