@@ -48,7 +48,12 @@ export async function open(address, { gpu = false, prelude = "" } = {}) {
     const original = await route.fetch();
     await route.fulfill({ response: original, body: `${prelude}\n${await original.text()}` });
   });
-  await page.goto(address);
+  try {
+    await page.goto(address);
+  } catch (error) {
+    await browser.close();
+    throw error;
+  }
   return { browser, page, errors, requests };
 }
 
