@@ -133,7 +133,8 @@ export class Gallery {
   /** Shows the image at `place` of the order, in a new card or the one that is there. */
   #place(place) {
     const index = this.#order[place];
-    if (index === undefined) return;
+    // Just after Clear the order still lists images that are gone.
+    if (index === undefined || index >= this.#set.count) return;
     let card = this.#cards.get(place);
     if (!card) {
       card = newCard(() => this.#open(this.#set, Number(card.dataset.index)));
