@@ -1,7 +1,7 @@
 // The evaluator: two sides of images, what their scores say about the detector, and the files to take away.
 import { byId, el, percent, plural, table, throttled } from "./dom.js";
 import { csvOf, download } from "./export.js";
-import { ImageSet } from "./imageset.js";
+import { IMAGE_BYTES, ImageSet } from "./imageset.js";
 import { settings } from "./settings.js";
 import { compare, elocIntervals, extent } from "./study.js";
 import { METRICS, StudyView } from "./studyview.js";
@@ -126,9 +126,9 @@ export class Evaluator {
       const wanted = kind !== "shapes" ? asked : known ? SHAPES_PER_CLASS : Math.max(1, Math.round(asked / 10));
       if ((kind === "shapes" ? 10 * wanted : wanted) > this.#room()) throw new Error("The page is full; clear some images first.");
       const { images, classes } = await this.#analyst.ask("generate", { kind, count: wanted, seed: kind === "shapes" ? SHAPES_TEST_SEED : OOD_SEED });
-      const count = images.length / 3072;
+      const count = images.length / IMAGE_BYTES;
       const set = known ? this.#idSet("shapes") : this.#oodSet(`${kind}:${count}`);
-      set.add(Array.from({ length: count }, (_, i) => `${kind} ${i}`), classes ?? [], images);
+      set.addMade(kind, classes ?? [], images);
       this.#scorer.resume();
     } catch (error) {
       this.#notice(`These images could not be made. ${error.message}`, "error");

@@ -53,6 +53,11 @@ export class ImageSet {
     this.#fit();
   }
 
+  /** Appends images that were made here, named as the command line names them. Arguments as for add. */
+  addMade(kind, classNames, pixels) {
+    this.add(Array.from({ length: pixels.length / IMAGE_BYTES }, (_, i) => `${kind} ${i}`), classNames, pixels);
+  }
+
   /** Pixels of image `index`, [3][32][32]; a view, not a copy. */
   pixels(index) {
     const offset = (index % CHUNK) * IMAGE_BYTES;

@@ -5,7 +5,7 @@ import { byId, duration, el, listed, percent, plural, throttled, whole } from ".
 import { Evaluator } from "./evaluator.js";
 import { csvOf, download } from "./export.js";
 import { Gallery } from "./gallery.js";
-import { IMAGE_LIMIT, ImageSet } from "./imageset.js";
+import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./imageset.js";
 import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./import.js";
 import { Scorer } from "./scorer.js";
 import { settings } from "./settings.js";
@@ -359,8 +359,7 @@ async function trySamples() {
 }
 
 function addImages(kind, pixels) {
-  const count = Math.min(pixels.length / 3072, room());
-  gallerySet.add(Array.from({ length: count }, (_, i) => `${kind} ${i}`), [], pixels);
+  gallerySet.addMade(kind, [], pixels.subarray(0, room() * IMAGE_BYTES));
   galleryGrew();
 }
 

@@ -6,11 +6,11 @@
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
 import init, * as eloc from "./eloc.js";
+import { IMAGE_BYTES } from "./imageset.js";
 import { probe, usage, watchDevices } from "./webgpu.js";
 
 /** Images in one message of the reader; small enough for the first ones to show at once. */
 const READ_BATCH = 128;
-const IMAGE_BYTES = 3072;
 
 let detector = null;
 let ensemble = null;
