@@ -98,7 +98,7 @@ fn read_zip<R: Read + Seek>(reader: R, meter: &Meter, mut visit: impl FnMut(Stri
         if !entry.is_file() {
             continue;
         }
-        let name = entry.name().to_owned();
+        let name = entry.name().map_err(damaged)?.into_owned();
         let mut bytes = Vec::new();
         meter.meter(&mut entry).read_to_end(&mut bytes).map_err(|source| meter.cause(source))?;
         visit(label(&name), bytes);

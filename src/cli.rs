@@ -11,6 +11,7 @@ mod evaluate;
 mod export;
 mod files;
 mod images;
+mod import;
 mod log;
 mod metrics;
 mod output;
@@ -19,7 +20,9 @@ mod score;
 mod scoring;
 mod split;
 mod store;
+mod tables;
 mod train;
+mod tune;
 
 /// Out-of-distribution detection with an ensemble of self-supervised leave-out classifiers.
 #[derive(Parser, Debug)]
@@ -37,8 +40,14 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Score images, folders and archives.
     Score(score::ScoreArgs),
+    /// Turn the published code's PyTorch checkpoints into a weights folder.
+    Import(import::ImportArgs),
     /// Write an ensemble's weights in another form.
     Export(export::ExportArgs),
+    /// Try epsilons and temperatures on held-out training images.
+    Tune(tune::TuneArgs),
+    /// Make the tables in Markdown files anew from the results that they name.
+    Tables(tables::TablesArgs),
     /// Print which classes each fold leaves out.
     Split(split::SplitArgs),
     /// Compute the five metrics of two files of scores.
@@ -71,7 +80,10 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Evaluate(args) => evaluate::run(args),
             Command::Score(args) => score::run(args),
+            Command::Import(args) => import::run(args),
             Command::Export(args) => export::run(args),
+            Command::Tune(args) => tune::run(args),
+            Command::Tables(args) => tables::run(args),
             Command::Split(args) => split::run(args),
             Command::Metrics(args) => metrics::run(args),
             Command::Data(args) => args.names.iter().try_for_each(|name| {

@@ -130,6 +130,19 @@ impl ImageSet {
     pub fn image(&self, index: usize) -> &[u8] {
         &self.images[index * PIXELS..][..PIXELS]
     }
+
+    /// The images at `indices`, in that order.
+    ///
+    /// # Panics
+    /// When an index is not less than [`len`](Self::len).
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        Self {
+            name: self.name.clone(),
+            images: indices.iter().flat_map(|&index| self.image(index)).copied().collect(),
+            sources: indices.iter().map(|&index| self.sources[index].clone()).collect(),
+            skipped: self.skipped.clone(),
+        }
+    }
 }
 
 /// The two CIFAR sets in their binary version, <https://www.cs.toronto.edu/~kriz/cifar.html>.

@@ -143,6 +143,15 @@ pub enum Error {
         fold: usize,
     },
 
+    /// A file that is no PyTorch checkpoint of the published code.
+    #[error("{file}: {reason}")]
+    Pytorch {
+        /// The file.
+        file: String,
+        /// What was expected and found.
+        reason: String,
+    },
+
     /// A training of no epochs.
     #[error("recipe: expected at least 1 epoch, found 0")]
     NoEpochs,

@@ -65,6 +65,12 @@ pub fn folds(classes: usize, k: usize, seed: u32) -> Result<Vec<Fold>> {
         .collect()
 }
 
+/// `k` classifiers that keep all classes, in label order: an ordinary deep ensemble (Lakshminarayanan et al. 2017) to
+/// compare with.
+pub fn ordinary(classes: usize, k: usize) -> Vec<Fold> {
+    (1..=k).map(|number| Fold { number, left_out: Vec::new(), kept: (0..classes).collect() }).collect()
+}
+
 /// The permutation of `0..n` that NumPy's legacy generator gives for a seed.
 ///
 /// Equals `numpy.random.seed(seed); numpy.random.permutation(n)`: MT19937, then an exchange of

@@ -35,6 +35,9 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 pub mod odin;
+pub mod protocol;
+#[cfg(not(target_family = "wasm"))]
+pub mod pytorch;
 pub mod recipe;
 pub mod report;
 pub mod scores;

@@ -10,7 +10,11 @@ use std::{fmt, str::FromStr};
 use burn::{
     module::{Module, Param},
     nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
-    tensor::{DType, Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
+    tensor::{
+        DType, Device, Tensor, TensorData,
+        module::{batch_norm_train, conv2d},
+        ops::ConvOptions,
+    },
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -222,6 +226,23 @@ impl Convolution {
             conv2d(input, weight, bias, options)
         }
     }
+}
+
+/// Batch normalisation of `input` `[n, c, h, w]`; while training, the running variance takes the batch's unbiased
+/// variance, as PyTorch does and Burn's own layer does not.
+fn batch_norm(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+    if !(input.device().is_autodiff() && norm.training.is_enabled()) {
+        return norm.forward(input);
+    }
+    let [n, _, height, width] = input.dims();
+    let samples = (n * height * width) as f64;
+    let batch = batch_norm_train(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let unbiased = batch.variance * (samples / (samples - 1.0).max(1.0));
+    for (running, new) in [(&norm.running_mean, batch.mean), (&norm.running_var, unbiased)] {
+        let kept = running.value_sync() * (1.0 - norm.momentum);
+        running.update((kept + new.detach() * norm.momentum).detach());
+    }
+    batch.output
 }
 
 /// Makes layers whose values come from one seeded generator.

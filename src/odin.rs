@@ -51,7 +51,7 @@ pub struct Perturbed {
 /// Moves each image by epsilon / sigma_c against the sign of the loss gradient; the sign of 0 is +1.
 ///
 /// `classifier` must come from [`burn::module::Module::valid`]; `images` are `[n, 3, 32, 32]`, normalised with
-/// `normalisation`, on the same plain device.
+/// `normalisation`, on the same plain device and of the classifier's precision.
 pub fn perturb(
     classifier: &Classifier,
     images: Tensor<4>,
@@ -64,9 +64,9 @@ pub fn perturb(
     let weighted = (logits.clone() * seed.autodiff()).sum();
     let mut gradients = weighted.backward();
     let gradient = input.grad_remove(&mut gradients).expect("the logits depend on the input");
-    let sign = gradient.clone().greater_equal_elem(0.0).float() * 2.0 - 1.0;
+    let sign = gradient.clone().greater_equal_elem(0.0).float().cast(images.dtype()) * 2.0 - 1.0;
     let step = normalisation.std.map(|std| settings.epsilon as f32 / std);
-    let step = Tensor::<1>::from_floats(step, &images.device()).reshape([1, CHANNELS, 1, 1]);
+    let step = Tensor::<1>::from_floats(step, &images.device()).reshape([1, CHANNELS, 1, 1]).cast(images.dtype());
     Perturbed { logits: logits.inner(), images: images - sign * step, gradient }
 }
 
@@ -81,7 +81,7 @@ fn loss_gradient(logits: Tensor<2>, settings: &Odin) -> Tensor<2> {
         GradientMode::CrossEntropy => {
             let shape = logits.dims();
             let classes = Tensor::<1, Int>::arange(0..shape[1] as i64, &logits.device()).unsqueeze::<2>().expand(shape);
-            let target = logits.argmax(1).expand(shape).equal(classes).float();
+            let target = logits.argmax(1).expand(shape).equal(classes).float().cast(p.dtype());
             // p - target, without the cancellation in 1 - p of a confident network.
             let others = p * (-target.clone() + 1.0);
             others.clone() - target * others.sum_dim(1)

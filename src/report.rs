@@ -81,6 +81,9 @@ pub struct OodSet {
     pub name: String,
     /// Number of images.
     pub images: usize,
+    /// The perturbation's epsilon where this set has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
     /// The metrics of each score.
     pub scores: Vec<ScoreMetrics>,
 }
@@ -119,7 +122,7 @@ impl OodSet {
             let metrics = metrics(&id.scores(score), &ood.scores(score), definition)?;
             Ok(ScoreMetrics { score, metrics })
         });
-        Ok(OodSet { name: name.to_owned(), images: ood.len(), scores: scores.collect::<Result<_>>()? })
+        Ok(OodSet { name: name.to_owned(), images: ood.len(), epsilon: None, scores: scores.collect::<Result<_>>()? })
     }
 }
 
@@ -128,7 +131,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = self.heading();
         for set in &self.ood {
-            let _ = writeln!(text, "\n{} ({} images)", set.name, set.images);
+            let epsilon = set.epsilon.map_or(String::new(), |epsilon| format!(", epsilon {epsilon}"));
+            let _ = writeln!(text, "\n{} ({} images{epsilon})", set.name, set.images);
             let _ = writeln!(text, "  {:<18}{}", "", COLUMNS.map(|column| format!("{column:>10}")).concat());
             for row in &set.scores {
                 let cells = cells(&row.metrics).map(|cell| format!("{cell:>10}")).concat();
@@ -226,6 +230,7 @@ mod tests {
             ood: vec![OodSet {
                 name: "noise".to_owned(),
                 images: 20,
+                epsilon: None,
                 scores: Score::ALL.map(|score| ScoreMetrics { score, metrics }).to_vec(),
             }],
         }

@@ -42,8 +42,8 @@ pub struct Manifest {
     pub format: u32,
     /// Name of the training data set, such as `cifar10`.
     pub dataset: String,
-    /// SHA-256 of the training images, `[n, 3, 32, 32]` u8.
-    pub images_sha256: String,
+    /// SHA-256 of the training images, `[n, 3, 32, 32]` u8; none for weights that were trained elsewhere.
+    pub images_sha256: Option<String>,
     /// Class names, in label order.
     pub classes: Vec<String>,
     /// The folds' network.
@@ -52,6 +52,9 @@ pub struct Manifest {
     pub fold_count: usize,
     /// Seed of the class permutation.
     pub split_seed: u32,
+    /// Whether every network was trained on all classes: a deep ensemble to compare with, without leave-out folds.
+    #[serde(default)]
+    pub all_classes: bool,
     /// Normalisation of the images.
     pub normalisation: Normalisation,
     /// Temperature, epsilon and gradient of the perturbation.
@@ -63,8 +66,8 @@ pub struct Manifest {
     pub self_test: Option<Vec<f64>>,
     /// Share of the training images that was held out.
     pub hold_out: f64,
-    /// How the folds were trained.
-    pub recipe: Recipe,
+    /// How the folds were trained; none for weights that were trained elsewhere.
+    pub recipe: Option<Recipe>,
     /// The folds that are there, by number.
     pub folds: Vec<FoldEntry>,
 }
@@ -147,11 +150,20 @@ impl FoldEntry {
 
 /// The compact file of a classifier.
 pub fn to_bytes(classifier: &Classifier) -> Result<Vec<u8>> {
-    let mut store = SafetensorsStore::from_bytes(None)
-        // The default metadata come in another order in every run, and with them another hash.
-        .clear_metadata()
-        .skip_enum_variants(true)
-        .with_to_adapter(HalfMatrices);
+    write(classifier, empty_store().with_to_adapter(HalfMatrices))
+}
+
+/// The same in single precision throughout.
+pub fn to_exact_bytes(classifier: &Classifier) -> Result<Vec<u8>> {
+    write(classifier, empty_store())
+}
+
+fn empty_store() -> SafetensorsStore {
+    // The default metadata come in another order in every run, and with them another hash.
+    SafetensorsStore::from_bytes(None).clear_metadata().skip_enum_variants(true)
+}
+
+fn write(classifier: &Classifier, mut store: SafetensorsStore) -> Result<Vec<u8>> {
     let written = classifier.save_into(&mut store).and_then(|()| store.get_bytes());
     written.map_err(|error| Error::Weights { file: "new weights".to_owned(), reason: error.to_string() })
 }

@@ -62,14 +62,21 @@ impl DeviceChoice {
 
 fn cpu() -> ChosenDevice {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    ChosenDevice { device: Device::flex(), name: format!("CPU ({threads} threads)") }
+    ChosenDevice { device: Device::flex(), name: format!("CPU ({threads} threads){}", processor()) }
+}
+
+/// The processor's name after a comma, where the system tells it.
+fn processor() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(String::new, |(_, name)| format!(", {}", name.trim()))
 }
 
 #[cfg(feature = "libtorch")]
 fn libtorch() -> Result<ChosenDevice> {
     #[expect(deprecated, reason = "twice as fast as Burn's own CPU backend")]
     let device = Device::libtorch();
-    Ok(ChosenDevice { device, name: "CPU (libtorch)".to_owned() })
+    Ok(ChosenDevice { device, name: format!("CPU (libtorch){}", processor()) })
 }
 
 #[cfg(not(feature = "libtorch"))]

@@ -12,7 +12,9 @@ use eloc::{
     dataset::Dataset,
     ensemble::Score,
     metrics::Definition,
+    protocol,
     report::{IdSet, OodSet, Provenance, Report},
+    weights::Manifest,
 };
 
 use super::{
@@ -42,9 +44,15 @@ pub struct EvaluateArgs {
     /// Score only the first N images of each set.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
+    /// Use only the first N folds.
+    #[arg(long, value_name = "N")]
+    pub folds: Option<NonZeroUsize>,
     /// Definition of the metrics [default: standard, or that of --compare].
     #[arg(long, value_enum)]
     pub definition: Option<DefinitionChoice>,
+    /// Do as the published code does: 9,000 of 10,000 images of each set, its magnitudes and its metrics.
+    #[arg(long, value_enum, conflicts_with_all = ["limit", "compare"])]
+    pub protocol: Option<ProtocolChoice>,
     #[command(flatten)]
     pub odin: OdinArgs,
     #[command(flatten)]
@@ -62,6 +70,13 @@ pub struct EvaluateArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceChoice,
+}
+
+/// Whose protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolChoice {
+    /// The published code's.
+    Reference,
 }
 
 /// Whose definitions of the metrics.
@@ -91,7 +106,9 @@ impl EvaluateArgs {
             id: Some(id.to_owned()),
             ood: ood.to_vec(),
             limit: None,
+            folds: None,
             definition: None,
+            protocol: None,
             odin: OdinArgs::default(),
             data: data.clone(),
             json: None,
@@ -106,8 +123,13 @@ impl EvaluateArgs {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let device = args.device.open()?;
-    let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
+    let (mut manifest, mut members) = store::read_ensemble(&args.weights, &device.device)?;
+    if let Some(folds) = args.folds.map(NonZeroUsize::get) {
+        anyhow::ensure!(folds <= members.len(), "--folds: expected 1 to {}, found {folds}", members.len());
+        members.truncate(folds);
+    }
     manifest.odin = args.odin.over(earlier.as_ref().map_or(manifest.odin, |earlier| earlier.report.odin))?;
+    let odin = manifest.odin;
     let id_name = match (&args.id, &earlier) {
         (Some(id), _) => id,
         (None, Some(earlier)) if data::is_built_in(&earlier.report.id.name) => &earlier.report.id.name,
@@ -123,7 +145,11 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     // Without --limit, as many images as the earlier evaluation had.
     let limit = |before: Option<usize>| args.limit.map(NonZeroUsize::get).or(before);
     let id_limit = limit(earlier.as_ref().map(|earlier| earlier.report.id.images));
-    let test = first(data::training("--id", id_name, &args.data)?.test, id_limit);
+    let mut test = first(data::training("--id", id_name, &args.data)?.test, id_limit);
+    if args.protocol.is_some() {
+        check_size(id_name, test.len())?;
+        test = test.subset(&protocol::kept_indices());
+    }
     anyhow::ensure!(
         test.classes == manifest.classes,
         "--id {id_name}: expected the {} classes of the weights ({}, ...), found {} ({}, ...)",
@@ -136,14 +162,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let definition = match (args.definition, &earlier) {
         (Some(choice), _) => choice.definition(),
         (None, Some(earlier)) => earlier.report.definition,
+        (None, None) if args.protocol.is_some() => Definition::Reference,
         (None, None) => Definition::Standard,
     };
     let cache = Cache::new(&files::data_dir(args.data.dir.as_deref()).join("logits"));
     let start = Instant::now();
-    let outputs =
-        |what: &str, images: &[u8]| scoring::outputs(&manifest, &members, what, images, Some(&cache), &device.device);
-    let id_outputs = outputs(id_name, &test.images)?;
+    let outputs = |manifest: &Manifest, what: &str, images: &[u8]| {
+        scoring::outputs(manifest, &members, what, images, Some(&cache), &device.device)
+    };
+    let mut id_outputs = outputs(&manifest, id_name, &test.images)?;
     let id = scoring::view(&manifest, &members, &id_outputs);
+    let id_set = IdSet::new(id_name, &test.labels, &id);
     let mut scored = vec![Scored { sources: None, scores: id.scores(Score::Eloc) }];
     let mut sets = Vec::new();
     for (index, name) in ood_names.into_iter().enumerate() {
@@ -152,10 +181,23 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         let limit = limit(before).unwrap_or(set.len());
         set.images.truncate(limit.saturating_mul(eloc::image::PIXELS));
         set.sources.truncate(limit);
-        let ood_outputs = outputs(&set.name, &set.images)?;
-        let ood = scoring::view(&manifest, &members, &ood_outputs);
+        let mut epsilon = None;
+        if args.protocol.is_some() {
+            check_size(name, set.len())?;
+            set = set.subset(&protocol::kept_indices());
+            if args.odin.epsilon.is_none() {
+                epsilon = Some(protocol::epsilon(&manifest.network, &manifest.dataset, &set.name));
+            }
+        }
+        if let Some(epsilon) = epsilon.filter(|epsilon| *epsilon != manifest.odin.epsilon) {
+            manifest.odin.epsilon = epsilon;
+            id_outputs = outputs(&manifest, id_name, &test.images)?;
+        }
+        let ood_outputs = outputs(&manifest, &set.name, &set.images)?;
+        let [id, ood] = [&id_outputs, &ood_outputs].map(|outputs| scoring::view(&manifest, &members, outputs));
         scored.push(Scored { sources: Some(set.sources), scores: ood.scores(Score::Eloc) });
-        sets.push(OodSet::new(&set.name, &id, &ood, definition).with_context(|| name.clone())?);
+        let measured = OodSet::new(&set.name, &id, &ood, definition).with_context(|| name.clone())?;
+        sets.push(OodSet { epsilon, ..measured });
     }
     let images: usize = scored.iter().map(|set| set.scores.len()).sum();
     let seconds = start.elapsed().as_secs_f64();
@@ -164,9 +206,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         trained_on: manifest.dataset.clone(),
         network: manifest.network.clone(),
         folds: members.len(),
-        odin: manifest.odin,
+        odin,
         definition,
-        id: IdSet::new(id_name, &test.labels, &id),
+        id: id_set,
         ood: sets,
     };
     output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
@@ -177,6 +219,15 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     if let Some(path) = &args.json {
         store::write(path, &serde_json::to_vec_pretty(&report)?)?;
     }
+    Ok(())
+}
+
+fn check_size(name: &str, images: usize) -> Result<()> {
+    anyhow::ensure!(
+        images == protocol::IMAGES,
+        "--protocol reference: expected {} images in {name}, found {images}",
+        protocol::IMAGES
+    );
     Ok(())
 }
 

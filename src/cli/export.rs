@@ -6,9 +6,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use eloc::{
-    ensemble::Score,
-    self_test,
-    weights::{MANIFEST, int8, sha256},
+    ensemble::Member,
+    pytorch,
+    weights::{MANIFEST, Manifest, int8, sha256},
 };
 
 use super::{output, scoring, store};
@@ -32,32 +32,55 @@ pub struct ExportArgs {
 enum Form {
     /// 8 bits a value with a scale for each channel, compressed: less than half the size, for the page.
     Int8,
+    /// Single precision with PyTorch's names and layouts, for load_state_dict.
+    Safetensors,
 }
 
-/// Writes the folds, then the manifest that describes them. The threshold stays that of the weights it was measured with:
-/// 8 bits move a score by about a hundredth of its distance from the least one.
+/// Writes the folds in the form that was asked for.
 pub fn run(args: &ExportArgs) -> Result<()> {
-    let Form::Int8 = args.format;
     let device = Device::flex();
     // Reads and so checks all folds.
-    let (mut manifest, _) = store::read_ensemble(&args.weights, &device)?;
-    let manifest_path = args.out.join(MANIFEST);
-    ensure!(!manifest_path.exists(), "{}: expected a new folder, found weights in it", args.out.display());
-    for entry in &mut manifest.folds {
+    let (manifest, members) = store::read_ensemble(&args.weights, &device)?;
+    let is_new = |file: &str| !args.out.join(file).exists();
+    ensure!(
+        is_new(MANIFEST) && manifest.folds.iter().all(|entry| is_new(&entry.file)),
+        "{}: expected a new folder, found weights in it",
+        args.out.display()
+    );
+    let bytes = match args.format {
+        Form::Int8 => export_int8(args, manifest, members, &device)?,
+        Form::Safetensors => export_safetensors(args, &members)?,
+    };
+    output::line(format_args!("{}: {} folds, {} bytes", args.out.display(), bytes.len(), bytes.iter().sum::<usize>()))
+}
+
+/// The folds, then the manifest that describes them. The threshold stays that of the weights it was measured with: 8 bits
+/// move a score by about a hundredth of its distance from the least one.
+fn export_int8(
+    args: &ExportArgs,
+    mut manifest: Manifest,
+    mut members: Vec<Member>,
+    device: &Device,
+) -> Result<Vec<usize>> {
+    for (entry, member) in manifest.folds.iter_mut().zip(&mut members) {
         let path = args.weights.join(&entry.file);
         let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
         let bytes = int8::quantise(&bytes).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
         entry.file = format!("fold-{}.safetensors.gz", entry.fold.number);
         (entry.bytes, entry.sha256) = (bytes.len(), sha256(&bytes));
+        member.classifier = entry.read(&bytes, &manifest.network, device)?;
         store::write(&args.out.join(&entry.file), &bytes)?;
     }
-    store::write(&manifest_path, &manifest.to_bytes())?;
+    manifest.self_test = Some(scoring::self_test(&manifest, &members, device)?);
+    store::write(&args.out.join(MANIFEST), &manifest.to_bytes())?;
+    Ok(manifest.folds.iter().map(|entry| entry.bytes).collect())
+}
 
-    let (_, members) = store::read_ensemble(&args.out, &device)?;
-    let outputs = scoring::outputs(&manifest, &members, "self-test", &self_test::images(), None, &device)?;
-    let scores = scoring::view(&manifest, &members, &outputs).scores(Score::Eloc);
-    manifest.self_test = Some(scores);
-    store::write(&manifest_path, &manifest.to_bytes())?;
-    let bytes: usize = manifest.folds.iter().map(|entry| entry.bytes).sum();
-    output::line(format_args!("{}: {} folds, {bytes} bytes", args.out.display(), manifest.folds.len()))
+fn export_safetensors(args: &ExportArgs, members: &[Member]) -> Result<Vec<usize>> {
+    let write = |member: &Member| {
+        let bytes = pytorch::to_safetensors(&member.classifier)?;
+        store::write(&args.out.join(format!("fold-{}.safetensors", member.fold.number)), &bytes)?;
+        Ok(bytes.len())
+    };
+    members.iter().map(write).collect()
 }

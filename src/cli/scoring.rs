@@ -8,9 +8,10 @@ use std::{
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use eloc::{
-    ensemble::{FoldOutputs, Member, Outputs},
+    ensemble::{FoldOutputs, Member, Outputs, Score},
     image::PIXELS,
     odin::Odin,
+    self_test,
     weights::{FoldEntry, Manifest, sha256},
 };
 
@@ -90,6 +91,17 @@ pub fn outputs(
     }
     bar.finish_and_clear();
     Ok(all)
+}
+
+/// The ensemble's own score of each of `images` `[n, 3, 32, 32]` u8.
+pub fn scores(manifest: &Manifest, members: &[Member], what: &str, images: &[u8], device: &Device) -> Result<Vec<f64>> {
+    let outputs = outputs(manifest, members, what, images, None, device)?;
+    Ok(view(manifest, members, &outputs).scores(Score::Eloc))
+}
+
+/// The scores that a manifest keeps for the self-test.
+pub fn self_test(manifest: &Manifest, members: &[Member], device: &Device) -> Result<Vec<f64>> {
+    scores(manifest, members, "self-test", &self_test::images(), device)
 }
 
 /// The outputs with what is needed to turn them into scores.

@@ -61,6 +61,10 @@ pub struct TrainArgs {
     /// Train this fold only, counted from 1; other processes may train the others.
     #[arg(long)]
     fold: Option<usize>,
+    /// Train ordinary networks of all classes, which differ by their random numbers only: the deep ensemble to compare
+    /// with. Needs --validation-ood.
+    #[arg(long)]
+    all_classes: bool,
     /// Seed of the class permutation.
     #[arg(long, default_value_t = fold::DEFAULT_SEED)]
     split_seed: u32,
@@ -86,7 +90,7 @@ pub struct OdinArgs {
     temperature: Option<f64>,
     /// Size of the perturbation, in units of the 0 to 1 pixel range [method: 0.002].
     #[arg(long)]
-    epsilon: Option<f64>,
+    pub epsilon: Option<f64>,
     /// Loss whose gradient is followed [method: cross-entropy].
     #[arg(long, value_enum)]
     gradient: Option<GradientChoice>,
@@ -279,7 +283,18 @@ impl TrainArgs {
         if matches!(network, Network::WideResNet { .. }) && !matches!(self.recipe, RecipeChoice::Quick) {
             start.dropout = WIDE_RESNET_DROPOUT;
         }
-        self.overrides.over(start)
+        let recipe = self.overrides.over(start);
+        if self.all_classes { Recipe { left_out_batch: 0, ..recipe } } else { recipe }
+    }
+
+    fn folds(&self, classes: usize) -> Result<Vec<Fold>> {
+        if self.all_classes && self.folds == 0 {
+            bail!("--folds: expected a number of at least 1, found 0");
+        }
+        Ok(match self.all_classes {
+            true => fold::ordinary(classes, self.folds),
+            false => fold::folds(classes, self.folds, self.split_seed)?,
+        })
     }
 }
 
@@ -288,7 +303,7 @@ const WIDE_RESNET_DROPOUT: f64 = 0.3;
 /// A compact network narrow enough to learn the built-in set in minutes without a GPU.
 const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
 /// Share of the held-out training images that the threshold accepts.
-const THRESHOLD_TPR: f64 = 0.95;
+pub const THRESHOLD_TPR: f64 = 0.95;
 /// Images of each set that the built-in set's ensemble is measured on after its training.
 const SHAPES_OOD_IMAGES: usize = 2000;
 /// Images of each class or set that the published selection rule looks at, and the seed it draws them with.
@@ -301,7 +316,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let network =
         args.network.clone().unwrap_or(if data.name == data::SHAPES { SHAPES_NETWORK } else { Network::COMPACT });
     let recipe = args.recipe(&network, &data);
-    let folds = fold::folds(data.train.classes.len(), args.folds, args.split_seed)?;
+    let folds = args.folds(data.train.classes.len())?;
     let wanted = wanted_folds(&folds, args.fold)?;
     check(&recipe, args.hold_out)?;
     let (train, held_out) = data.train.hold_out(args.hold_out, recipe.seed);
@@ -310,17 +325,18 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let start = Manifest {
         format: FORMAT,
         dataset: data.name.clone(),
-        images_sha256: weights::sha256(&data.train.images),
+        images_sha256: Some(weights::sha256(&data.train.images)),
         classes: data.train.classes.clone(),
         network: network.clone(),
         fold_count: folds.len(),
         split_seed: args.split_seed,
+        all_classes: args.all_classes,
         normalisation: Normalisation::default(),
         odin: args.odin.over(Odin::default())?,
         threshold: None,
         self_test: None,
         hold_out: args.hold_out,
-        recipe: recipe.clone(),
+        recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
     let validation = Validation::new(args, &recipe, &data, &held_out)?;
@@ -466,6 +482,10 @@ impl Validation {
                  (the sources take iSUN); or take --select best",
                 if recipe.selection == Selection::Paper { "paper" } else { "reference" }
             ),
+            None if args.all_classes => bail!(
+                "--all-classes: expected out-of-distribution images to select with, since no class is left out, found \
+                 no --validation-ood"
+            ),
             None => None,
         };
         if recipe.selection != Selection::Reference {
@@ -494,6 +514,11 @@ impl Validation {
     }
 }
 
+/// The recipe of a run that trains.
+fn recipe_of(run: &Manifest) -> &Recipe {
+    run.recipe.as_ref().expect("a run starts with its recipe")
+}
+
 /// Says what will be trained, where, on what, and about how long it will take.
 fn announce(
     run: &Manifest,
@@ -507,6 +532,7 @@ fn announce(
         output::line(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
         return Ok(());
     }
+    let recipe = recipe_of(run);
     output::line(format_args!(
         "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
         run.dataset,
@@ -514,11 +540,11 @@ fn announce(
         run.classes.len(),
         folds.len(),
         run.network,
-        run.recipe.epochs,
+        recipe.epochs,
     ))?;
     output::line(format_args!("device {device}; run in {}", out.display()))?;
-    let step = progress::step_time(&run.network, &run.recipe, run.classes.len(), &device.device)?;
-    let images = run.recipe.batch + run.recipe.left_out_batch;
+    let step = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
+    let images = recipe.batch + recipe.left_out_batch;
     output::line(format_args!(
         "about {} at {:.0} images/s",
         progress::duration(step.mul_f64(progress.steps() as f64)),
@@ -549,7 +575,7 @@ fn train_one(
     let (id, ood) = validation.of(fold);
     let data = FoldData { fold, train, validation: &id, validation_ood: &ood, normalisation: run.normalisation };
     let mut failed = None;
-    let trained = train_fold(&run.network, &run.recipe, &data, resume, &device.device, &mut |event| match event {
+    let trained = train_fold(&run.network, recipe_of(run), &data, resume, &device.device, &mut |event| match event {
         Event::Step { step, loss, accuracy, .. } => {
             progress.step(step, loss, accuracy);
             ControlFlow::Continue(())
@@ -573,15 +599,14 @@ fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDe
     if manifest.threshold.is_some() && manifest.self_test.is_some() {
         return Ok(());
     }
-    let scores = |what: &str, images: &[u8]| -> Result<Vec<f64>> {
-        let outputs = scoring::outputs(&manifest, &members, what, images, None, &device.device)?;
-        Ok(scoring::view(&manifest, &members, &outputs).scores(eloc::ensemble::Score::Eloc))
-    };
     let threshold = match manifest.threshold {
         Some(threshold) => threshold,
-        None => threshold_at_tpr(&scores("held-out images", &held_out.images)?, THRESHOLD_TPR),
+        None => {
+            let scores = scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?;
+            threshold_at_tpr(&scores, THRESHOLD_TPR)
+        }
     };
-    let self_test = scores("self-test", &eloc::self_test::images())?;
+    let self_test = scoring::self_test(&manifest, &members, &device.device)?;
     store::update_manifest(out, start, |manifest| {
         manifest.threshold = Some(threshold);
         manifest.self_test = Some(self_test);

@@ -13,7 +13,7 @@ use burn::{
 use nalgebra::{SMatrix, SymmetricEigen};
 use rand_distr::Uniform;
 
-use super::{Convolution, Init};
+use super::{Convolution, Init, batch_norm};
 
 /// Values in a 2 x 2 patch of three channels, and so the number of whitening filters.
 const PATCH: usize = 12;
@@ -111,8 +111,8 @@ impl Block {
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let x = max_pool2d(self.conv1.forward(input), MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = relu(self.bn1.forward(x));
-        relu(self.bn2.forward(self.conv2.forward(x)))
+        let x = relu(batch_norm(&self.bn1, x));
+        relu(batch_norm(&self.bn2, self.conv2.forward(x)))
     }
 }
 

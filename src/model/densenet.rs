@@ -15,7 +15,7 @@ use burn::{
     },
 };
 
-use super::{Convolution, Init};
+use super::{Convolution, Init, batch_norm};
 
 /// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
 #[derive(Module, Debug)]
@@ -84,7 +84,7 @@ impl DenseNet {
         let x = self.conv1.forward(images); // [n, 2 growth, 32, 32]
         let x = self.trans1.forward(dense(x, &self.block1)); // [n, _, 16, 16]
         let x = self.trans2.forward(dense(x, &self.block2)); // [n, _, 8, 8]
-        let x = relu(self.bn1.forward(dense(x, &self.block3))); // [n, c, 8, 8]
+        let x = relu(batch_norm(&self.bn1, dense(x, &self.block3))); // [n, c, 8, 8]
         let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, c]
         self.fc.forward(features)
     }
@@ -115,9 +115,9 @@ impl Bottleneck {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(relu(self.bn1.forward(input.clone())));
+        let x = self.conv1.forward(relu(batch_norm(&self.bn1, input.clone())));
         let x = self.dropout.forward(x);
-        let x = self.conv2.forward(relu(self.bn2.forward(x)));
+        let x = self.conv2.forward(relu(batch_norm(&self.bn2, x)));
         let x = self.dropout.forward(x);
         Tensor::cat(vec![input, x], 1)
     }
@@ -131,7 +131,7 @@ impl Transition {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(relu(self.bn1.forward(input)));
+        let x = self.conv1.forward(relu(batch_norm(&self.bn1, input)));
         let x = self.dropout.forward(x);
         avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
     }

@@ -10,7 +10,7 @@ use burn::{
     tensor::{Tensor, activation::relu, module::adaptive_avg_pool2d},
 };
 
-use super::{Convolution, Init};
+use super::{Convolution, Init, batch_norm};
 
 /// Wide residual network.
 #[derive(Module, Debug)]
@@ -65,7 +65,7 @@ impl WideResNet {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.conv1.forward(images); // [n, 16, 32, 32]
         let x = [&self.block1, &self.block2, &self.block3].into_iter().flatten().fold(x, |x, block| block.forward(x)); // [n, 64 widen, 8, 8]
-        let x = relu(self.bn1.forward(x));
+        let x = relu(batch_norm(&self.bn1, x));
         let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, 64 widen]
         self.fc.forward(features)
     }
@@ -94,12 +94,12 @@ impl BasicBlock {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let activated = relu(self.bn1.forward(input.clone()));
+        let activated = relu(batch_norm(&self.bn1, input.clone()));
         let shortcut = match &self.shortcut {
             Some(conv) => conv.forward(activated.clone()),
             None => input,
         };
-        let x = relu(self.bn2.forward(self.conv1.forward(activated)));
+        let x = relu(batch_norm(&self.bn2, self.conv1.forward(activated)));
         shortcut + self.conv2.forward(self.dropout.forward(x))
     }
 }

@@ -1,0 +1,218 @@
+//! `eloc import`: the published code's PyTorch checkpoints as a weights folder.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use burn::tensor::Device;
+use clap::Args;
+use eloc::{
+    dataset::Cifar,
+    ensemble::Member,
+    fold::{self, DEFAULT_FOLDS, DEFAULT_SEED},
+    image::Normalisation,
+    model::Network,
+    odin::Odin,
+    pytorch::Checkpoint,
+    report::Provenance,
+    weights::{self, FORMAT, FoldEntry, MANIFEST, Manifest},
+};
+use flate2::read::GzDecoder;
+use tempfile::TempDir;
+
+use super::{images::files_below, output, scoring, store};
+
+/// Files of a checkpoint folder, the one that the published code tests first.
+const FILES: [&str; 2] = ["model_best.pth.tar", "checkpoint.pth.tar"];
+
+/// What `eloc import` takes.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// Folder or .tar.gz archive with DATASET_fold_N_dense_checkpoint/model_best.pth.tar, or wide, for N = 1 to 5.
+    source: PathBuf,
+    /// New weights folder.
+    #[arg(long)]
+    out: PathBuf,
+    /// Which set to take where the source has more than one, such as cifar10_dense.
+    #[arg(long, value_name = "NAME")]
+    set: Option<String>,
+    /// Store filters in half precision, as training does: half the size, and scores that differ a little.
+    #[arg(long)]
+    half: bool,
+}
+
+/// One checkpoint by its folder's name.
+struct Found {
+    fold: usize,
+    /// `cifar10_dense` and the like.
+    set: String,
+    path: PathBuf,
+}
+
+/// Reads all folds, then writes them and at last the manifest.
+pub fn run(args: &ImportArgs) -> Result<()> {
+    ensure!(!args.out.join(MANIFEST).exists(), "{}: expected a new folder, found weights in it", args.out.display());
+    let source = args.source.display();
+    let (found, _unpacked) = if args.source.is_dir() {
+        (find(&args.source)?, None)
+    } else {
+        let folder = unpack(&args.source).with_context(|| source.to_string())?;
+        (find(folder.path())?, Some(folder))
+    };
+    let found = choose(found, args.set.as_deref()).with_context(|| source.to_string())?;
+    let (dataset, classes) = if found[0].set.starts_with("cifar100") {
+        ("cifar100", Cifar::Hundred.classes())
+    } else {
+        ("cifar10", Cifar::Ten.classes())
+    };
+    let folds = fold::folds(classes.len(), DEFAULT_FOLDS, DEFAULT_SEED)?;
+
+    let device = Device::flex();
+    let mut manifest: Option<Manifest> = None;
+    let mut members = Vec::new();
+    for (found, fold) in found.iter().zip(folds) {
+        let checkpoint = Checkpoint::inspect(&found.path)?;
+        let says_dense = found.set.ends_with("_dense");
+        let path = found.path.display();
+        ensure!(
+            says_dense == matches!(checkpoint.network, Network::DenseNetBc { .. }),
+            "{path}: expected a {} network by its folder's name, found {}",
+            if says_dense { "dense" } else { "wide" },
+            checkpoint.network
+        );
+        ensure!(
+            checkpoint.classes == fold.kept.len(),
+            "{path}: expected {} logits, since a fold keeps so many classes of {dataset}, found {}",
+            fold.kept.len(),
+            checkpoint.classes
+        );
+        let manifest = manifest.get_or_insert_with(|| empty_manifest(dataset, &classes, &checkpoint.network));
+        ensure!(
+            manifest.network == checkpoint.network,
+            "{path}: expected {} as in fold 1, found {}",
+            manifest.network,
+            checkpoint.network
+        );
+        let classifier = checkpoint.read(&found.path, &device)?;
+        let to_bytes = if args.half { weights::to_bytes } else { weights::to_exact_bytes };
+        let bytes = to_bytes(&classifier)?;
+        let provenance = Provenance::new(super::command_line(), "import".to_owned(), 0.0);
+        let entry = FoldEntry::new(fold.clone(), &bytes, checkpoint.epoch.unwrap_or(0), Vec::new(), provenance);
+        store::write(&args.out.join(&entry.file), &bytes)?;
+        members.push(Member { classifier: entry.read(&bytes, &manifest.network, &device)?, fold });
+        manifest.folds.push(entry);
+        output::line(format_args!("fold {}: {} of {}", found.fold, checkpoint.network, found.path.display()))?;
+    }
+    let mut manifest = manifest.expect("there are five folds");
+    manifest.self_test = Some(scoring::self_test(&manifest, &members, &device)?);
+    store::write(&args.out.join(MANIFEST), &manifest.to_bytes())?;
+    output::line(format_args!(
+        "{}: {} folds of {}; they bring no threshold",
+        args.out.display(),
+        manifest.folds.len(),
+        manifest.network
+    ))
+}
+
+fn empty_manifest(dataset: &str, classes: &[String], network: &Network) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        dataset: dataset.to_owned(),
+        images_sha256: None,
+        classes: classes.to_vec(),
+        network: network.clone(),
+        fold_count: DEFAULT_FOLDS,
+        split_seed: DEFAULT_SEED,
+        all_classes: false,
+        normalisation: Normalisation::default(),
+        odin: Odin::default(),
+        threshold: None,
+        self_test: None,
+        hold_out: 0.0,
+        recipe: None,
+        folds: Vec::new(),
+    }
+}
+
+/// The checkpoints below a folder; of two in one folder the one that the published code tests.
+fn find(folder: &Path) -> Result<Vec<Found>> {
+    let mut all: Vec<Found> = Vec::new();
+    for file in FILES {
+        // The folder itself may be a checkpoint's.
+        let own = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        for (label, path) in files_below(folder)? {
+            let label = format!("{}/{label}", own.as_deref().unwrap_or_default());
+            let Some((set, fold)) = label.strip_suffix(file).and_then(|label| parse(label.strip_suffix('/')?)) else {
+                continue;
+            };
+            match all.iter().find(|other| other.set == set && other.fold == fold) {
+                Some(other) if path.parent() != other.path.parent() => {
+                    bail!("expected fold {fold} of {set} once, found {} and {}", other.path.display(), path.display())
+                }
+                Some(_) => {}
+                None => all.push(Found { fold, set, path }),
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Set and fold of a path that ends in `cifar10_fold_1_dense_checkpoint`.
+fn parse(path: &str) -> Option<(String, usize)> {
+    let name = path.rsplit('/').next()?.strip_suffix("_checkpoint")?;
+    let (dataset, rest) = name.split_once("_fold_")?;
+    let (fold, kind) = rest.split_once('_')?;
+    let known = ["cifar10", "cifar100"].contains(&dataset) && ["dense", "wide"].contains(&kind);
+    Some((format!("{dataset}_{kind}"), fold.parse().ok()?)).filter(|_| known)
+}
+
+/// The five folds of one set, in order.
+fn choose(mut found: Vec<Found>, wanted: Option<&str>) -> Result<Vec<Found>> {
+    let mut sets: Vec<String> = found.iter().map(|found| found.set.clone()).collect();
+    sets.sort();
+    sets.dedup();
+    let set = match (wanted, &sets[..]) {
+        (_, []) => bail!("expected folders like cifar10_fold_1_dense_checkpoint with {}, found none", FILES[0]),
+        (Some(set), sets) if sets.iter().any(|found| found == set) => set.to_owned(),
+        (None, [set]) => set.clone(),
+        (Some(set), sets) => bail!("--set: expected one of {}, found {set}", sets.join(", ")),
+        (None, sets) => bail!("expected one set of checkpoints, found {}; name one with --set", sets.join(", ")),
+    };
+    found.retain(|found| found.set == set);
+    found.sort_by_key(|found| found.fold);
+    let numbers: Vec<usize> = found.iter().map(|found| found.fold).collect();
+    ensure!(
+        numbers.iter().copied().eq(1..=DEFAULT_FOLDS),
+        "expected the folds 1 to {DEFAULT_FOLDS} of {set}, found {numbers:?}"
+    );
+    Ok(found)
+}
+
+/// The checkpoints of an archive in a temporary folder.
+fn unpack(archive: &Path) -> Result<TempDir> {
+    let folder = TempDir::new()?;
+    let mut head = [0; 2];
+    File::open(archive)?
+        .read_exact(&mut head)
+        .map_err(|_| anyhow!("expected a .tar.gz archive, found an empty file"))?;
+    let file = BufReader::new(File::open(archive)?);
+    let input: Box<dyn Read> = if head == [0x1f, 0x8b] { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let mut entries = 0;
+    for entry in tar::Archive::new(input).entries()? {
+        let mut entry = entry.context("expected a sound .tar.gz archive of checkpoints")?;
+        let name = entry.path()?.to_string_lossy().replace('\\', "/");
+        let is_checkpoint = FILES
+            .iter()
+            .any(|file| name.strip_suffix(file).and_then(|label| parse(label.strip_suffix('/')?)).is_some());
+        if is_checkpoint && entry.header().entry_type().is_file() {
+            // Refuses paths that lead out of the folder.
+            ensure!(entry.unpack_in(folder.path())?, "expected paths inside the archive, found {name}");
+            entries += 1;
+        }
+    }
+    ensure!(entries > 0, "expected folders like cifar10_fold_1_dense_checkpoint with {}, found none", FILES[0]);
+    Ok(folder)
+}

@@ -1,0 +1,296 @@
+//! `eloc tables`: the tables in Markdown files, made anew from the results that they name, so that no number is typed.
+//!
+//! A table stands between two comments. The first says which kind of table it is, and from which files; paths are
+//! relative to the Markdown file:
+//!
+//! ```text
+//! <!-- eloc tables: metrics cifar10-compact/results.json -->
+//! ...
+//! <!-- end of table -->
+//! ```
+//!
+//! | kind | what it shows |
+//! |---|---|
+//! | `metrics REPORT` | the five metrics of the ensemble's score on each set of a report |
+//! | `scores REPORT` | AUROC and FPR95 of every score on each set of a report |
+//! | `folds WEIGHTS` | how the training of each fold went |
+//! | `tuning FILE` | what `eloc tune` tried |
+//! | `rows SET`, then a line `label \| REPORT \| score` for each row | the five metrics on one set |
+//! | `published FILE DATASET` | what others published, for the sets of that name |
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use eloc::{
+    ensemble::Score,
+    report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics},
+    weights::Manifest,
+};
+use serde::de::DeserializeOwned;
+
+use super::{output, store, tune::Tuning};
+
+const START: &str = "<!-- eloc tables: ";
+const START_END: &str = "-->\n";
+const END: &str = "<!-- end of table -->";
+
+/// What `eloc tables` takes.
+#[derive(Args, Debug)]
+pub struct TablesArgs {
+    /// Markdown files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Write nothing, and fail where a table is not what its results give.
+    #[arg(long)]
+    check: bool,
+}
+
+/// Rewrites or checks.
+pub fn run(args: &TablesArgs) -> Result<()> {
+    for file in &args.files {
+        let name = file.display();
+        let old = fs::read_to_string(file).with_context(|| name.to_string())?;
+        let new = rebuilt(&old, file.parent().unwrap_or(Path::new(""))).with_context(|| name.to_string())?;
+        if new == old {
+            continue;
+        }
+        ensure!(!args.check, "{name}: expected the tables that its results give, found others; run eloc tables {name}");
+        store::write(file, new.as_bytes())?;
+        output::line(format_args!("{name}: tables made anew"))?;
+    }
+    Ok(())
+}
+
+/// The text with every table made anew; files are relative to `folder`.
+fn rebuilt(text: &str, folder: &Path) -> Result<String> {
+    let mut new = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(START) {
+        let (before, from_start) = rest.split_at(start);
+        let table = from_start.find(START_END).map(|at| at + START_END.len());
+        let Some((table, end)) = table.zip(from_start.find(END)).filter(|(table, end)| table <= end) else {
+            bail!("expected `{END}` after `{}`, found none", from_start.lines().next().unwrap_or_default());
+        };
+        let what = from_start[START.len()..table - START_END.len()].trim();
+        let made =
+            table_of(what, folder).with_context(|| format!("table `{}`", what.lines().next().unwrap_or(what)))?;
+        let _ = write!(new, "{before}{}\n{made}\n", &from_start[..table]);
+        rest = &from_start[end..];
+    }
+    new += rest;
+    Ok(new)
+}
+
+fn table_of(what: &str, folder: &Path) -> Result<String> {
+    let mut lines = what.lines();
+    let words: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    match words[..] {
+        ["metrics", file] => Ok(metrics(&read(folder, file)?)),
+        ["scores", file] => Ok(scores(&read(folder, file)?)),
+        ["folds", weights] => folds(&folder.join(weights)),
+        ["tuning", file] => Ok(tuning(&read(folder, file)?)),
+        ["published", file, dataset] => published(&read(folder, file)?, dataset),
+        ["rows", set] => rows(set, lines, folder),
+        _ => bail!("expected metrics, scores, folds, tuning, rows or published and what it takes"),
+    }
+}
+
+fn read<T: DeserializeOwned>(folder: &Path, file: &str) -> Result<T> {
+    let path = folder.join(file);
+    let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
+}
+
+/// Header and ruler; the first column is text, the others are numbers.
+fn header(names: &[&str]) -> String {
+    format!("| {} |\n|---|{}\n", names.join(" | "), "---:|".repeat(names.len() - 1))
+}
+
+fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+fn metrics(report: &Report) -> String {
+    let mut text = header(&[&["out-of-distribution set", "images"][..], &COLUMNS].concat());
+    for set in &report.ood {
+        for score in set.scores.iter().filter(|row| row.score == Score::Eloc) {
+            text += &row(&[&[set.name.clone(), set.images.to_string()][..], &report::cells(&score.metrics)].concat());
+        }
+    }
+    text + "\n" + &settings(report)
+}
+
+fn scores(report: &Report) -> String {
+    let labels = Score::ALL.map(Score::label);
+    let mut text = header(&[&["AUROC / FPR95"][..], &labels].concat());
+    for set in &report.ood {
+        let cells = set.scores.iter().map(pair);
+        text += &row(&[set.name.clone()].into_iter().chain(cells).collect::<Vec<_>>());
+    }
+    text.trim_end().to_owned()
+}
+
+fn pair(row: &ScoreMetrics) -> String {
+    let [fpr, _, auroc, ..] = report::cells(&row.metrics);
+    format!("{auroc} / {fpr}")
+}
+
+/// What the numbers of a report are and where they come from.
+fn settings(report: &Report) -> String {
+    let accuracy = report.id.accuracy.map_or(String::new(), |share| format!(", accuracy {}", percent(share)));
+    format!(
+        "Percent; {} folds of `{}`, T {}, epsilon {}; {} test images of {}{accuracy}. {}",
+        report.folds,
+        report.network,
+        report.odin.temperature,
+        report.odin.epsilon,
+        report.id.images,
+        report.id.name,
+        made_by(&report.provenance),
+    )
+}
+
+fn made_by(provenance: &Provenance) -> String {
+    let Provenance { command, commit, device, seconds, .. } = provenance;
+    let commit = commit.as_deref().unwrap_or("unknown");
+    format!("Made by `{command}` (commit {commit}) on {device} in {}.", minutes(*seconds))
+}
+
+fn minutes(seconds: f64) -> String {
+    match (seconds / 60.0).round() {
+        minutes if minutes < 1.0 => "less than a minute".to_owned(),
+        1.0 => "a minute".to_owned(),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2}", 100.0 * share)
+}
+
+fn folds(folder: &Path) -> Result<String> {
+    let Some(manifest) = store::read_manifest(folder)? else {
+        bail!("{}: expected a weights folder, found no manifest in it", folder.display());
+    };
+    let Manifest { recipe: Some(recipe), classes, .. } = &manifest else {
+        bail!("{}: expected weights that eloc trained, found imported ones", folder.display());
+    };
+    let mut text = header(&["fold", "leaves out", "epoch", "accuracy", "AUROC", "minutes"]);
+    let mut seconds = 0.0;
+    for entry in &manifest.folds {
+        let left_out: Vec<&str> = entry.fold.left_out.iter().map(|&class| classes[class].as_str()).collect();
+        let left_out = if left_out.len() > 5 { format!("{} classes", left_out.len()) } else { left_out.join(", ") };
+        let chosen = entry.history.get(entry.epoch.wrapping_sub(1));
+        let cell = |value: Option<f64>| value.map_or("-".to_owned(), percent);
+        text += &row(&[
+            entry.fold.number.to_string(),
+            left_out,
+            entry.epoch.to_string(),
+            cell(chosen.map(|epoch| epoch.validation.accuracy)),
+            cell(chosen.map(|epoch| epoch.validation.auroc)),
+            format!("{:.0}", entry.provenance.seconds / 60.0),
+        ]);
+        seconds += entry.provenance.seconds;
+    }
+    let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
+    let _ = write!(
+        text,
+        "\nAccuracy on held-out images of the kept classes, and AUROC of the fold's score against those of the left-out \
+         ones, at the epoch that was taken; {} epochs, beta {}, margin {}, seed {}; {} in all. {first}",
+        recipe.epochs,
+        recipe.loss.beta,
+        recipe.loss.margin,
+        recipe.seed,
+        minutes(seconds),
+    );
+    Ok(text)
+}
+
+fn made_with(provenance: &Provenance) -> String {
+    let Provenance { command, commit, device, .. } = provenance;
+    format!("Fold 1: `{command}` (commit {}) on {device}.", commit.as_deref().unwrap_or("unknown"))
+}
+
+fn tuning(tuning: &Tuning) -> String {
+    let mut text = header(&["epsilon", "T", "AUROC", "FPR95"]);
+    for trial in &tuning.trials {
+        let [fpr, _, auroc, ..] = report::cells(&trial.metrics);
+        let best = if trial.odin == tuning.best { "**" } else { "" };
+        let cells = [trial.odin.epsilon.to_string(), trial.odin.temperature.to_string(), auroc, fpr];
+        text += &row(&cells.map(|cell| format!("{best}{cell}{best}")));
+    }
+    let (name, images) = &tuning.ood;
+    text + &format!(
+        "\nPercent; {} held-out training images against {images} of {name}. {}",
+        tuning.id_images,
+        made_by(&tuning.provenance)
+    )
+}
+
+fn rows<'a>(set: &str, lines: impl Iterator<Item = &'a str>, folder: &Path) -> Result<String> {
+    let mut text = header(&[&["", "accuracy"][..], &COLUMNS].concat());
+    let mut sizes = Vec::new();
+    for line in lines {
+        let [label, file, score] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            bail!("expected `label | REPORT | score`, found `{line}`");
+        };
+        let score: Score = serde_json::from_value(score.into()).with_context(|| line.to_owned())?;
+        let report: Report = read(folder, file)?;
+        let Some((set, metrics)) = find(&report, set, score) else {
+            bail!("{file}: expected the set {set} in it, found none");
+        };
+        let accuracy = report.id.accuracy.map_or("-".to_owned(), percent);
+        text += &row(&[&[label.to_owned(), accuracy][..], &report::cells(&metrics.metrics)].concat());
+        sizes.push((report.id.name.clone(), report.id.images, set.images));
+    }
+    let Some((id, id_images, images)) = sizes.first() else { bail!("expected rows, found none") };
+    ensure!(sizes.iter().all(|size| *size == sizes[0]), "expected the same images in every report, found {sizes:?}");
+    Ok(text + &format!("\nPercent; {id_images} test images of {id} against {images} of {set}."))
+}
+
+fn find<'a>(report: &'a Report, set: &str, score: Score) -> Option<(&'a OodSet, &'a ScoreMetrics)> {
+    let set = report.ood.iter().find(|found| found.name == set)?;
+    Some((set, set.scores.iter().find(|row| row.score == score)?))
+}
+
+/// web/published.json.
+#[derive(serde::Deserialize)]
+struct Published {
+    methods: std::collections::BTreeMap<String, String>,
+    networks: Vec<PublishedNetwork>,
+}
+
+#[derive(serde::Deserialize)]
+struct PublishedNetwork {
+    id: String,
+    network: String,
+    sets: Vec<PublishedSet>,
+}
+
+#[derive(serde::Deserialize)]
+struct PublishedSet {
+    name: String,
+    /// Percent, in the order of [`COLUMNS`].
+    results: std::collections::BTreeMap<String, Vec<f64>>,
+}
+
+fn published(published: &Published, dataset: &str) -> Result<String> {
+    let mut text = header(&[&["out-of-distribution set", "network", "method"][..], &COLUMNS].concat());
+    let rows_before = text.len();
+    for network in published.networks.iter().filter(|network| network.id == dataset) {
+        for set in &network.sets {
+            for (method, values) in &set.results {
+                let label = published.methods.get(method).unwrap_or(method);
+                let cells = [&set.name, &network.network, label].map(String::clone).into_iter();
+                text += &row(&cells.chain(values.iter().map(|value| format!("{value:.2}"))).collect::<Vec<_>>());
+            }
+        }
+    }
+    ensure!(text.len() > rows_before, "expected results for {dataset}, found none");
+    Ok(text.trim_end().to_owned())
+}
