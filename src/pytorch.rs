@@ -71,7 +71,7 @@ impl Checkpoint {
         if self.nested {
             store = store.with_top_level_key(STATE_DICT);
         }
-        let applied = classifier.load_from(&mut store).map_err(|error| error.to_string())?;
+        let applied = classifier.load_from(&mut store).map_err(unreadable)?;
         match applied.unused.iter().find(|name| !name.ends_with(BATCHES_TRACKED)) {
             Some(name) => Err(format!("expected the tensors of {}, found also {name}", self.network)),
             None => Ok(classifier.valid()),
@@ -82,14 +82,14 @@ impl Checkpoint {
 fn inspect(path: &Path) -> std::result::Result<Checkpoint, String> {
     pickle::check_file(path)?;
     let nested = matches!(
-        PytorchReader::read_pickle_data(path, None).map_err(|error| error.to_string())?,
+        PytorchReader::read_pickle_data(path, None).map_err(unreadable)?,
         PickleValue::Dict(entries) if entries.contains_key(STATE_DICT)
     );
     let reader = match nested {
         true => PytorchReader::with_top_level_key(path, STATE_DICT),
         false => PytorchReader::new(path),
     }
-    .map_err(|error| error.to_string())?;
+    .map_err(unreadable)?;
     let mut shapes = BTreeMap::new();
     for (name, tensor) in reader.tensors() {
         let name = name.strip_prefix("module.").unwrap_or(name);
@@ -104,6 +104,10 @@ fn inspect(path: &Path) -> std::result::Result<Checkpoint, String> {
         _ => None,
     };
     Ok(Checkpoint { network, classes, epoch, nested })
+}
+
+fn unreadable(error: impl std::fmt::Display) -> String {
+    format!("expected a sound checkpoint of the published networks, found: {error}")
 }
 
 /// The network and its number of logits, from the shapes of the tensors that differ between members of a family.

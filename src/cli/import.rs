@@ -195,9 +195,8 @@ fn choose(mut found: Vec<Found>, wanted: Option<&str>) -> Result<Vec<Found>> {
 fn unpack(archive: &Path) -> Result<TempDir> {
     let folder = TempDir::new()?;
     let mut head = [0; 2];
-    File::open(archive)?
-        .read_exact(&mut head)
-        .map_err(|_| anyhow!("expected a .tar.gz archive, found an empty file"))?;
+    let empty = |_| anyhow!("expected a .tar.gz archive of checkpoints, found an empty file");
+    File::open(archive)?.read_exact(&mut head).map_err(empty)?;
     let file = BufReader::new(File::open(archive)?);
     let input: Box<dyn Read> = if head == [0x1f, 0x8b] { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
     let mut entries = 0;

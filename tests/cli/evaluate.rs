@@ -273,3 +273,22 @@ fn results_that_are_none_are_refused() {
     let parts = [path(&file), "expected results written by the page", "format: expected 1, found 7"];
     refused(evaluate(weights, images, dir.path(), &[]).args(["--compare", path(&file)]), &parts);
 }
+
+#[test]
+fn first_folds_are_measured_alone() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:20"], &["--folds", "1"]);
+    assert_eq!(report["folds"], 1);
+    assert_eq!(report["id"]["fold_accuracies"].as_array().unwrap().len(), 1);
+    let Trained { images, weights, .. } = Trained::shared();
+    let mut command = evaluate(weights, images, dir.path(), &["uniform:20"]);
+    refused(command.args(["--folds", "4"]), &["--folds: expected 1 to 3, found 4"]);
+}
+
+#[test]
+fn published_protocol_asks_for_its_ten_thousand_images() {
+    let dir = scratch();
+    let Trained { images, weights, .. } = Trained::shared();
+    let mut command = evaluate(weights, images, dir.path(), &["uniform:10000"]);
+    refused(command.args(["--protocol", "reference"]), &["expected 10000 images", "found 12"]);
+}

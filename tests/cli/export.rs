@@ -1,6 +1,6 @@
 //! `eloc export`.
 
-use super::tool::{FOLDS, Trained, eloc, evaluate, json, manifest, path, refused, scratch, stdout};
+use super::tool::{FOLDS, Trained, eloc, evaluate, fold_file, json, manifest, path, refused, scratch, stdout};
 
 #[test]
 fn eight_bits_score_almost_the_same() {
@@ -28,4 +28,25 @@ fn eight_bits_score_almost_the_same() {
     assert!((auroc(&out) - auroc(weights)).abs() < 0.02);
 
     refused(&mut export(), &["expected a new folder, found weights in it"]);
+}
+
+#[test]
+fn safetensors_are_single_precision_under_pytorchs_names() {
+    let Trained { weights, .. } = Trained::shared();
+    let dir = scratch();
+    let out = dir.path().join("pytorch");
+    let mut command = eloc();
+    command.args(["export", "--format", "safetensors", "--weights", path(weights), "--out", path(&out)]);
+    stdout(&mut command);
+    for fold in 1..=FOLDS {
+        let bytes = fold_file(&out, fold);
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert!(file.tensors().iter().all(|(_, tensor)| tensor.dtype() == safetensors::Dtype::F32));
+        // [classes, features], not Burn's [features, classes].
+        assert_eq!(file.tensor("fc.weight").unwrap().shape(), [4, 4]);
+        for name in ["block1.bn1.weight", "block1.bn1.bias", "block1.bn1.running_var", "stem.weight"] {
+            assert!(file.tensor(name).is_ok(), "{name} in {:?}", file.names());
+        }
+    }
+    refused(&mut command, &["expected a new folder, found weights in it"]);
 }

@@ -243,3 +243,25 @@ fn settings_out_of_range_are_refused_by_name() {
         assert!(files(&out).is_empty(), "{setting} left something behind");
     }
 }
+
+#[test]
+fn ordinary_networks_keep_all_classes_and_need_images_to_select_with() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let out = folder.path().join("run");
+    refused(train(images, &out, &[]).arg("--all-classes"), &["--all-classes", "--validation-ood"]);
+    assert!(!out.exists());
+
+    stdout(train(images, &out, &[("--validation-ood", "uniform:20")]).arg("--all-classes"));
+    let folds = manifest(&out)["folds"].clone();
+    assert_eq!(folds.as_array().unwrap().len(), FOLDS);
+    for fold in folds.as_array().unwrap() {
+        assert_eq!(
+            (&fold["left_out"], &fold["kept"]),
+            (&serde_json::json!([]), &serde_json::json!([0, 1, 2, 3, 4, 5]))
+        );
+    }
+    assert!(fold_file(&out, 1) != fold_file(&out, 2), "each has its own random numbers");
+    // The same folder is no longer one of leave-out folds.
+    refused(&mut train(images, &out, &[("--left-out-batch", "0")]), &[path(&out), "all_classes"]);
+}
