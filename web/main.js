@@ -16,6 +16,8 @@ import { Analyst } from "./workers.js";
 
 /** Size of the program where the server does not say: only the bar depends on it. */
 const PROGRAM_BYTES = 2_600_000;
+/** Networks from this size on are announced: the compact ones take a tenth of it. */
+const LARGE_BYTES = 64 * 2 ** 20;
 /** Problems listed; of more only the number is shown. */
 const PROBLEMS_SHOWN = 500;
 /** The mix behind the button for a first try: kind, images (of shapes: a class), seed. */
@@ -86,6 +88,7 @@ async function use(name, current) {
   const ensemble = brought ? new weights.EnsembleFiles(name, brought.files.manifestBytes, brought.files) : await weights.siteEnsemble(name);
   const { manifest } = ensemble;
   if (!brought) for (const fold of manifest.folds) bytes.expect(fold.file, fold.bytes);
+  warnOfSize(name, manifest);
   phase("Loading the program and the networks.");
   details.close();
   broken = false;
@@ -108,6 +111,15 @@ async function use(name, current) {
   update();
   await measured(ensemble);
   if (!brought) await weights.evictStale(name, manifest, offered.map((entry) => entry.name)).catch(() => {});
+}
+
+/** Networks of the size of a WideResNet are loaded one by one, but stay: their files, and their weights in single precision. */
+function warnOfSize(name, { folds }) {
+  const size = folds.reduce((sum, fold) => sum + fold.bytes, 0);
+  if (size < LARGE_BYTES) return;
+  const mebibytes = (n) => Math.ceil(n / 2 ** 20).toLocaleString("en");
+  notice(`The networks of "${name}" take ${mebibytes(size)} MiB to load and up to ${mebibytes(3 * size)} MiB of memory. ` +
+    "A device that has less stops with an error; nothing is lost then.", "warning");
 }
 
 /** The networks score without results of the command line, so these must not stand in their way. */

@@ -201,7 +201,9 @@ fn unpack(archive: &Path) -> Result<TempDir> {
     let input: Box<dyn Read> = if head == [0x1f, 0x8b] { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
     let mut entries = 0;
     for entry in tar::Archive::new(input).entries()? {
-        let mut entry = entry.context("expected a sound .tar.gz archive of checkpoints")?;
+        // The cause may quote the bytes that it found.
+        let mut entry =
+            entry.map_err(|_| anyhow!("expected a .tar.gz archive of checkpoints, found none or a damaged one"))?;
         let name = entry.path()?.to_string_lossy().replace('\\', "/");
         let is_checkpoint = FILES
             .iter()

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Trains an ensemble where time on the machine is short: folds side by side, each in a process of its own, a checkpoint every
+# epoch, and a stop in good time. Run it again, there or elsewhere, with the same OUT to go on.
+#
+#   OUT=/safe/run JOBS=2 MINUTES=25 weights/train.sh --dataset cifar10 --network densenet-bc-100-12 --device gpu
+#
+# OUT      the run's folder, on a disk that outlives the machine [runs/script]
+# JOBS     folds at a time [1]; a second one pays where one leaves the GPU idle, see its images/s
+# MINUTES  stop after so long [no limit]; what is lost is the epoch that was begun
+# ELOC     the tool [built here; for a machine without Rust build elsewhere: cargo build --release]
+# ELOC_DATA, --data  folder with cifar-10-binary.tar.gz or cifar-100-binary.tar.gz; the archives need not be unpacked
+#
+# All arguments go to `eloc train`. The images/s of the first lines say how long it will take.
+set -euo pipefail
+
+out=${OUT:-runs/script}
+folds=${FOLDS:-5}
+jobs=${JOBS:-1}
+deadline=$((SECONDS + ${MINUTES:-525600} * 60))
+eloc=${ELOC:-}
+if [ -z "$eloc" ]; then
+    cargo build --release --manifest-path "$(dirname "$0")/../Cargo.toml"
+    eloc=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/eloc
+fi
+
+mkdir -p "$out/logs"
+running=()
+# A fold whose process fails ends the script, and with it the others.
+trap 'if [ ${#running[@]} -gt 0 ]; then kill "${running[@]}" 2>/dev/null || true; wait; fi' EXIT
+
+# Waits until fewer than $1 folds train, or stops at the deadline.
+wait_for_fewer_than() {
+    while [ ${#running[@]} -ge "$1" ]; do
+        local left=() pid
+        for pid in "${running[@]}"; do
+            if kill -0 "$pid" 2>/dev/null; then left+=("$pid"); else wait "$pid"; fi
+        done
+        running=(${left[@]+"${left[@]}"})
+        if [ "$SECONDS" -ge "$deadline" ]; then
+            echo "train.sh: stopped after $MINUTES minutes; run it again to go on" >&2
+            exit 0
+        fi
+        sleep 1
+    done
+}
+
+for fold in $(seq "$folds"); do
+    wait_for_fewer_than "$jobs"
+    "$eloc" train "$@" --folds "$folds" --fold "$fold" --out "$out" >>"$out/logs/fold-$fold.txt" 2>&1 &
+    running+=($!)
+    echo "train.sh: fold $fold of $folds; its progress is in $out/logs/fold-$fold.txt" >&2
+done
+wait_for_fewer_than 1
+# Every fold is there: this sets the threshold.
+"$eloc" train "$@" --folds "$folds" --out "$out"
