@@ -31,8 +31,12 @@ use tempfile::TempDir;
 
 const IMAGES: usize = 64;
 
+/// A file of tests/golden/pytorch.py; those of the largest network are where ELOC_GOLDEN says.
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pytorch").join(name)
+    match std::env::var_os("ELOC_GOLDEN") {
+        Some(folder) if name.starts_with("wrn-28-10") => Path::new(&folder).join(name),
+        _ => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pytorch").join(name),
+    }
 }
 
 /// A set of golden checkpoints, unpacked, and the values that PyTorch found with them.
@@ -51,6 +55,7 @@ impl Case {
             "wrn-10-1" => ("cifar100_wide", 100, 5),
             "densenet-bc-10-4" => ("cifar10_dense", 10, 5),
             "densenet-bc-100-12" => ("densenet-bc-100-12.pth", 10, 1),
+            "wrn-28-10" => ("wrn-28-10.pth", 10, 1),
             other => unreachable!("no golden values of {other}"),
         };
         let folder = TempDir::new().unwrap();
@@ -185,36 +190,45 @@ fn the_densenet_of_the_paper_agrees() {
 
 /// In double precision the step goes PyTorch's way wherever the gradient is above a millionth of the image's largest. In single
 /// precision a few pixels of a deep network differ, in PyTorch too: rounding decides on which side of 0 a ReLU's input lies.
+fn signs_agree(network: &'static str) {
+    let device = Device::flex();
+    let case = Case::new(network);
+    let single = case.member(1).classifier;
+    // Read once more, since clones share their running statistics.
+    let double = case.member(1).classifier.map(&mut ToDouble);
+    for (mode, name) in [(GradientMode::CrossEntropy, "cross-entropy"), (GradientMode::Entropy, "entropy")] {
+        let odin = Odin { gradient: mode, ..Odin::default() };
+        let expected = case.signs(&format!("fold-1.sign.{name}"));
+        let count = expected.len() / PIXELS;
+        let values = normalised(&images()[..expected.len()]);
+        let input = Tensor::<4>::from_data(TensorData::new(values, [count, 3, 32, 32]), (&device, DType::F64));
+        let perturbed = |classifier: &Classifier, dtype: DType| -> Vec<f64> {
+            let input = input.clone().cast(dtype);
+            let found = perturb(classifier, input.clone(), &odin, &Normalisation::default());
+            (found.images - input).cast(DType::F64).into_data().try_to_vec().unwrap()
+        };
+        // The step goes against the gradient.
+        let differing = |steps: &[f64]| {
+            let pairs = steps.iter().zip(&expected).filter(|(_, sign)| **sign != 0);
+            pairs.filter(|(step, sign)| (**step < 0.0) != (**sign > 0)).count()
+        };
+        assert!(expected.iter().filter(|sign| **sign != 0).count() > expected.len() * 9 / 10);
+        assert_eq!(differing(&perturbed(&double, DType::F64)), 0, "{network}, {name}, double precision");
+        let wrong = differing(&perturbed(&single, DType::F32));
+        assert!(wrong < expected.len() / 1_000, "{network}, {name}, single precision: {wrong}");
+    }
+}
+
 #[test]
 fn gradients_have_the_signs_of_pytorch() {
-    let device = Device::flex();
-    for network in ["densenet-bc-10-4", "wrn-10-1", "densenet-bc-100-12"] {
-        let case = Case::new(network);
-        let single = case.member(1).classifier;
-        // Read once more, since clones share their running statistics.
-        let double = case.member(1).classifier.map(&mut ToDouble);
-        for (mode, name) in [(GradientMode::CrossEntropy, "cross-entropy"), (GradientMode::Entropy, "entropy")] {
-            let odin = Odin { gradient: mode, ..Odin::default() };
-            let expected = case.signs(&format!("fold-1.sign.{name}"));
-            let count = expected.len() / PIXELS;
-            let values = normalised(&images()[..expected.len()]);
-            let input = Tensor::<4>::from_data(TensorData::new(values, [count, 3, 32, 32]), (&device, DType::F64));
-            let perturbed = |classifier: &Classifier, dtype: DType| -> Vec<f64> {
-                let input = input.clone().cast(dtype);
-                let found = perturb(classifier, input.clone(), &odin, &Normalisation::default());
-                (found.images - input).cast(DType::F64).into_data().try_to_vec().unwrap()
-            };
-            // The step goes against the gradient.
-            let differing = |steps: &[f64]| {
-                let pairs = steps.iter().zip(&expected).filter(|(_, sign)| **sign != 0);
-                pairs.filter(|(step, sign)| (**step < 0.0) != (**sign > 0)).count()
-            };
-            assert!(expected.iter().filter(|sign| **sign != 0).count() > expected.len() * 9 / 10);
-            assert_eq!(differing(&perturbed(&double, DType::F64)), 0, "{network}, {name}, double precision");
-            let wrong = differing(&perturbed(&single, DType::F32));
-            assert!(wrong < expected.len() / 1_000, "{network}, {name}, single precision: {wrong}");
-        }
-    }
+    ["densenet-bc-10-4", "wrn-10-1", "densenet-bc-100-12"].map(signs_agree);
+}
+
+#[test]
+#[ignore = "needs the files of `tests/golden/pytorch.py FOLDER`, and ELOC_GOLDEN=FOLDER"]
+fn the_wide_resnet_of_the_paper_agrees() {
+    agrees("wrn-28-10");
+    signs_agree("wrn-28-10");
 }
 
 /// Casts every weight and statistic to double precision.

@@ -9,6 +9,10 @@ Writes into pytorch/ beside itself:
 - NETWORK.safetensors: logits, gradient signs, scores and class probabilities of `test_images`.
 - steps.safetensors: parameters and running statistics after training steps from fold 1.
 
+`pytorch.py FOLDER` writes into FOLDER instead, and only the checkpoint and the values of WRN-28-10, which are too
+large to keep and take about ten minutes; `ELOC_GOLDEN=FOLDER cargo test --release --test pytorch -- --ignored`
+compares with them.
+
 Weights are random, of few distinct values so that the archives stay small, and exact in half precision.
 Twice run, it writes the same values; storage keys in the legacy format are memory addresses and differ.
 Needs PyTorch, NumPy and safetensors; takes about a minute on one core.
@@ -19,6 +23,7 @@ import io
 import os
 import pickle
 import struct
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -340,8 +345,13 @@ def saved(value, legacy):
     return data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n") if legacy else data
 
 
-def write_tensors(name, tensors):
-    (FOLDER / f"{name}.safetensors").write_bytes(save(tensors))
+def write_tensors(name, tensors, folder=FOLDER):
+    (folder / f"{name}.safetensors").write_bytes(save(tensors))
+
+
+def write_checkpoint(name, network, folder=FOLDER):
+    data = saved(checkpoint(network, 1, momentum=False), legacy=False)
+    (folder / f"{name}.pth.tar.gz").write_bytes(gzip.compress(data, mtime=0))
 
 
 def write_archive(name, dataset, kind, networks, legacy):
@@ -393,14 +403,22 @@ def main():
         set_weights(made, images, levels, seed)
         return made
 
+    if len(sys.argv) > 1:
+        torch.set_num_threads(os.cpu_count())
+        folder = Path(sys.argv[1])
+        folder.mkdir(exist_ok=True)
+        wide = network(partial(wide_res_net, 8, 28, 10), 1, 40)
+        write_checkpoint("wrn-28-10", wide, folder)
+        write_tensors("wrn-28-10", detect([wide], images), folder)
+        return
+
     dense = [network(partial(dense_net_bc, 8, 10, 4), 7, 60 + fold) for fold in range(FOLDS)]
     wide = [network(partial(wide_res_net, 80, 10, 1), 3, 20 + fold) for fold in range(FOLDS)]
     deep = network(partial(dense_net_bc, 8, 100, 12), 1, 30)
 
     write_archive("cifar10_dense.tar.gz", "cifar10", "dense", dense, legacy=True)
     write_archive("cifar100_wide.tar.gz", "cifar100", "wide", wide, legacy=False)
-    data = saved(checkpoint(deep, 1, momentum=False), legacy=False)
-    (FOLDER / "densenet-bc-100-12.pth.tar.gz").write_bytes(gzip.compress(data, mtime=0))
+    write_checkpoint("densenet-bc-100-12", deep)
     write_hostile(dense[0])
 
     for name, networks, classes in [("densenet-bc-10-4", dense, 10), ("wrn-10-1", wide, 100)]:
