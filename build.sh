@@ -79,7 +79,7 @@ build_site() {
         if [ ! -e "weights/$name/results.json" ] || [ -e "weights/$name-int8/results.json" ]; then continue; fi
         mkdir "$new/weights/$name"
         cp "weights/$name/"*.{json,safetensors*} "$new/weights/$name"
-        list+=("{ \"name\": \"$name\", \"bytes\": $(cat "weights/$name/"*.safetensors* | wc -c) }")
+        list+=("{ \"name\": \"$name\" }")
     done
     (IFS=,; echo "[${list[*]}]") >"$new/weights/index.json"
 

@@ -45,7 +45,7 @@ export class EnsembleFiles {
   get complete() { return this.loaded === this.manifest.folds.length; }
 }
 
-/** The weights that the site offers: [{ name, bytes }], the default first. */
+/** The weights that the site offers: [{ name }], the default first. */
 export async function siteWeights() {
   return (await request("weights/index.json", FRESH)).json();
 }

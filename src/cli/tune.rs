@@ -102,6 +102,13 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     let mut ood = data::image_set(&args.ood, &args.data)?;
     let count = args.limit.unwrap_or(usize::MAX).min(ood.len());
     ensure!(count > 0, "--limit: expected a number of at least 1, found 0");
+    for epsilon in &args.epsilons {
+        ensure!(epsilon.is_finite() && *epsilon >= 0.0, "--epsilons: expected numbers of at least 0, found {epsilon}");
+    }
+    for temperature in &args.temperatures {
+        let is_right = temperature.is_finite() && *temperature > 0.0;
+        ensure!(is_right, "--temperatures: expected numbers above 0, found {temperature}");
+    }
     ood.images.truncate(count * eloc::image::PIXELS);
 
     let cache = Cache::new(&args.data.dir().join("logits"));
@@ -113,45 +120,44 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         best: manifest.odin,
     };
     let before = manifest.odin;
-    let mut best: Option<(f64, Vec<f64>)> = None;
-    for epsilon in args.epsilons.iter().map(Some).chain([None]) {
-        // After the epsilons, the temperatures at the best of them.
-        let trials: Vec<Odin> = match epsilon {
-            Some(&epsilon) => vec![Odin { epsilon, ..before }],
-            None => args.temperatures.iter().map(|&temperature| Odin { temperature, ..tuning.best }).collect(),
-        };
-        for odin in trials {
-            if tuning.trials.iter().any(|trial| trial.odin == odin) {
-                continue;
-            }
-            manifest.odin = odin;
-            let scores = |what: &str, images: &[u8]| -> Result<Vec<f64>> {
-                let what = format!("{what}, epsilon {}, T {}", odin.epsilon, odin.temperature);
-                let outputs = scoring::outputs(&manifest, &members, &what, images, Some(&cache), &device.device)?;
-                Ok(scoring::view(&manifest, &members, &outputs).scores(Score::Eloc))
-            };
-            let id_scores = scores("held-out images", &held_out.images)?;
-            let metrics = metrics(&id_scores, &scores(&ood.name, &ood.images)?, Definition::Standard)?;
-            if best.as_ref().is_none_or(|(auroc, _)| metrics.auroc > *auroc) {
-                best = Some((metrics.auroc, id_scores));
-                tuning.best = odin;
-            }
-            tuning.trials.push(Trial { odin, metrics });
+    let mut best_scores = Vec::new();
+    let mut try_out = |tuning: &mut Tuning, odin: Odin| -> Result<()> {
+        if tuning.trials.iter().any(|trial| trial.odin == odin) {
+            return Ok(());
         }
+        manifest.odin = odin;
+        let scores = |what: &str, images: &[u8]| -> Result<Vec<f64>> {
+            let what = format!("{what}, epsilon {}, T {}", odin.epsilon, odin.temperature);
+            let outputs = scoring::outputs(&manifest, &members, &what, images, Some(&cache), &device.device)?;
+            Ok(scoring::view(&manifest, &members, &outputs).scores(Score::Eloc))
+        };
+        let id_scores = scores("held-out images", &held_out.images)?;
+        let metrics = metrics(&id_scores, &scores(&ood.name, &ood.images)?, Definition::Standard)?;
+        if tuning.trials.iter().all(|trial| trial.metrics.auroc < metrics.auroc) {
+            tuning.best = odin;
+            best_scores = id_scores;
+        }
+        tuning.trials.push(Trial { odin, metrics });
+        Ok(())
+    };
+    for &epsilon in &args.epsilons {
+        try_out(&mut tuning, Odin { epsilon, ..before })?;
+    }
+    for &temperature in &args.temperatures {
+        let odin = Odin { temperature, ..tuning.best };
+        try_out(&mut tuning, odin)?;
     }
     tuning.provenance.seconds = start.elapsed().as_secs_f64();
     output::line(tuning.text().trim_end())?;
     if let Some(path) = &args.json {
         store::write(path, &serde_json::to_vec_pretty(&tuning)?)?;
     }
-    if let (true, Some((_, id_scores))) = (args.write, best) {
+    if args.write {
         manifest.odin = tuning.best;
-        let self_test = scoring::self_test(&manifest, &members, &device.device)?;
-        let start = manifest.clone();
-        store::update_manifest(&args.weights, &start, |manifest| {
-            manifest.odin = tuning.best;
-            manifest.threshold = Some(threshold_at_tpr(&id_scores, THRESHOLD_TPR));
-            manifest.self_test = Some(self_test);
+        manifest.threshold = Some(threshold_at_tpr(&best_scores, THRESHOLD_TPR));
+        manifest.self_test = Some(scoring::self_test(&manifest, &members, &device.device)?);
+        store::update_manifest(&args.weights, &manifest, |found| {
+            found.clone_from(&manifest);
             Ok(())
         })?;
     }

@@ -43,6 +43,18 @@ fn best_setting_is_chosen_on_held_out_images_and_written_with_its_threshold() {
 }
 
 #[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    for (flag, value) in [("--epsilons", "0.001,-1"), ("--temperatures", "0"), ("--limit", "0")] {
+        let mut command = eloc();
+        command.args(["tune", "--device", "cpu", "--weights", path(weights), "--dataset", path(images)]);
+        command.args(["--data", path(dir.path()), "--ood", "uniform:5", &format!("{flag}={value}")]);
+        refused(&mut command, &[flag, "expected"]);
+    }
+}
+
+#[test]
 fn images_that_the_weights_were_not_trained_on_are_refused() {
     let dir = scratch();
     let other = dir.path().join("other");
