@@ -113,6 +113,11 @@ impl IdSet {
 }
 
 impl OodSet {
+    /// Its name in tables, with its epsilon where it has its own.
+    pub fn label(&self) -> String {
+        self.epsilon.map_or(self.name.clone(), |epsilon| format!("{}, epsilon {epsilon}", self.name))
+    }
+
     /// Measures every score between two sets.
     ///
     /// # Errors
@@ -131,8 +136,7 @@ impl Report {
     pub fn text(&self) -> String {
         let mut text = self.heading();
         for set in &self.ood {
-            let epsilon = set.epsilon.map_or(String::new(), |epsilon| format!(", epsilon {epsilon}"));
-            let _ = writeln!(text, "\n{} ({} images{epsilon})", set.name, set.images);
+            let _ = writeln!(text, "\n{} ({} images)", set.label(), set.images);
             let _ = writeln!(text, "  {:<18}{}", "", COLUMNS.map(|column| format!("{column:>10}")).concat());
             for row in &set.scores {
                 let cells = cells(&row.metrics).map(|cell| format!("{cell:>10}")).concat();
@@ -149,7 +153,7 @@ impl Report {
         let _ = writeln!(text, "|---|---:|{}", "---:|".repeat(COLUMNS.len()));
         for set in &self.ood {
             for row in set.scores.iter().filter(|row| row.score == Score::Eloc) {
-                let _ = writeln!(text, "| {} | {} | {} |", set.name, set.images, cells(&row.metrics).join(" | "));
+                let _ = writeln!(text, "| {} | {} | {} |", set.label(), set.images, cells(&row.metrics).join(" | "));
             }
         }
         let _ = writeln!(text, "\n| AUROC / FPR95 | {} |", Score::ALL.map(Score::label).join(" | "));
@@ -163,7 +167,7 @@ impl Report {
                     format!("{auroc} / {fpr}")
                 })
                 .collect();
-            let _ = writeln!(text, "| {} | {} |", set.name, pairs.join(" | "));
+            let _ = writeln!(text, "| {} | {} |", set.label(), pairs.join(" | "));
         }
         let Provenance { command, version, commit, device, seconds } = &self.provenance;
         let commit = commit.as_deref().unwrap_or("unknown");
@@ -246,6 +250,14 @@ mod tests {
         let markdown = report().markdown();
         assert!(markdown.contains("| noise | 20 | - | 25.00 | 98.77 | 100.00 | 50.00 |"), "{markdown}");
         assert_eq!(markdown.matches("98.77 / -").count(), Score::ALL.len());
+    }
+
+    #[test]
+    fn an_epsilon_of_its_own_stands_beside_the_name_of_a_set() {
+        let mut report = report();
+        report.ood[0].epsilon = Some(0.003);
+        assert!(report.text().contains("noise, epsilon 0.003 (20 images)"));
+        assert_eq!(report.markdown().matches("| noise, epsilon 0.003 |").count(), 2);
     }
 
     #[test]

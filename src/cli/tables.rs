@@ -119,7 +119,7 @@ fn metrics(report: &Report) -> String {
     let mut text = header(&[&["out-of-distribution set", "images"][..], &COLUMNS].concat());
     for set in &report.ood {
         for score in set.scores.iter().filter(|row| row.score == Score::Eloc) {
-            text += &row(&[&[set.name.clone(), set.images.to_string()][..], &report::cells(&score.metrics)].concat());
+            text += &row(&[&[set.label(), set.images.to_string()][..], &report::cells(&score.metrics)].concat());
         }
     }
     text + "\n" + &settings(report)
@@ -130,7 +130,7 @@ fn scores(report: &Report) -> String {
     let mut text = header(&[&["AUROC / FPR95"][..], &labels].concat());
     for set in &report.ood {
         let cells = set.scores.iter().map(pair);
-        text += &row(&[set.name.clone()].into_iter().chain(cells).collect::<Vec<_>>());
+        text += &row(&[set.label()].into_iter().chain(cells).collect::<Vec<_>>());
     }
     text.trim_end().to_owned()
 }
