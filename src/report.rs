@@ -188,8 +188,12 @@ impl Report {
         };
         let accuracy =
             self.id.accuracy.map_or(String::new(), |accuracy| format!(", ensemble accuracy {:.2}", 100.0 * accuracy));
+        let epsilon = match self.ood.iter().any(|set| set.epsilon.is_some()) {
+            true => "epsilon by set".to_owned(),
+            false => format!("epsilon {epsilon}"),
+        };
         format!(
-            "{} folds of {} trained on {}; T {temperature}, epsilon {epsilon}, {gradient} gradient; {definition} \
+            "{} folds of {} trained on {}; T {temperature}, {epsilon}, {gradient} gradient; {definition} \
              definitions, percent\nin-distribution: {} ({} images){accuracy}\n",
             self.folds, self.network, self.trained_on, self.id.name, self.id.images,
         )
@@ -256,7 +260,11 @@ mod tests {
     fn an_epsilon_of_its_own_stands_beside_the_name_of_a_set() {
         let mut report = report();
         report.ood[0].epsilon = Some(0.003);
-        assert!(report.text().contains("noise, epsilon 0.003 (20 images)"));
+        let text = report.text();
+        assert!(
+            text.contains("T 1000, epsilon by set,") && text.contains("noise, epsilon 0.003 (20 images)"),
+            "{text}"
+        );
         assert_eq!(report.markdown().matches("| noise, epsilon 0.003 |").count(), 2);
     }
 
