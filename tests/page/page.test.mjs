@@ -41,9 +41,10 @@ test("WebGPU: dropped files get the command line's scores, also after the device
     const folder = scratch();
     const sound = pictures(folder, 4);
     write(join(folder, "broken.png"), "no image");
-    await page.setInputFiles("#files", [...sound, join(folder, "broken.png")]);
-    await until(page, ["scoring"]);
     await page.waitForFunction(() => document.documentElement.dataset.folds === "5");
+    await page.setInputFiles("#files", [...sound, join(folder, "broken.png")]);
+    // One network has seen the images, so the next is at work.
+    await page.waitForSelector('#gallery .card[data-folds="1"]');
     await page.evaluate(() => window.eloc.debug.loseDevice());
     await page.waitForFunction(() => document.querySelectorAll(".notice").length > 0);
     await until(page, ["idle"]);
