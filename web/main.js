@@ -18,6 +18,8 @@ import { Analyst } from "./workers.js";
 const PROGRAM_BYTES = 2_600_000;
 /** Networks from this size on are announced: the compact ones take a tenth of it. */
 const LARGE_BYTES = 64 * 2 ** 20;
+/** Memory that loaded networks take at most, in multiples of their files. */
+const MEMORY_PER_BYTE = 5;
 /** Problems listed; of more only the number is shown. */
 const PROBLEMS_SHOWN = 500;
 /** The mix behind the button for a first try: kind, images (of shapes: a class), seed. */
@@ -113,12 +115,15 @@ async function use(name, current) {
   if (!brought) await weights.evictStale(name, manifest, offered.map((entry) => entry.name)).catch(() => {});
 }
 
-/** Networks of the size of a WideResNet are loaded one by one, but stay: their files, and their weights in single precision. */
+/**
+ * Networks of the size of a WideResNet are loaded one by one, but stay: their files in half precision, for a worker that has to
+ * start anew, and their weights in single precision. In Chromium five of WRN-28-10, 349 MiB, took 1,491 MiB at most.
+ */
 function warnOfSize(name, { folds }) {
   const size = folds.reduce((sum, fold) => sum + fold.bytes, 0);
   if (size < LARGE_BYTES) return;
   const mebibytes = (n) => Math.ceil(n / 2 ** 20).toLocaleString("en");
-  notice(`The networks of "${name}" take ${mebibytes(size)} MiB to load and up to ${mebibytes(3 * size)} MiB of memory. ` +
+  notice(`The networks of "${name}" take ${mebibytes(size)} MiB to load and up to ${mebibytes(MEMORY_PER_BYTE * size)} MiB of memory. ` +
     "A device that has less stops with an error; nothing is lost then.", "warning");
 }
 
