@@ -8,7 +8,8 @@
 //!
 //! To follow one image from file to score, read [`image`], [`model`], [`odin`], [`ensemble`] and [`scores`]; for
 //! training, [`fold`], [`loss`], [`learner`] and [`train`]. Everything here takes bytes, slices and tensors and returns
-//! the same; files and the terminal are the command line's, and `web`, in builds for browsers, is what the page calls.
+//! the same, but for `pytorch`, which reads the published code's checkpoint files. Other files and the terminal are the
+//! command line's, and `web`, in builds for browsers, is what the page calls.
 //!
 //! ```
 //! use eloc::{fold::folds, metrics::{Definition, metrics}};

@@ -134,8 +134,9 @@ fn largest_difference(found: impl IntoIterator<Item = f64>, expected: &[f64]) ->
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// Every fold's logits, scores, and what the ensemble makes of them.
-fn agrees(network: &'static str) {
+/// Every fold's logits, scores, and what the ensemble makes of them. `tolerance` is that of the scores: where rounding turns a
+/// sign of the perturbation, a deep network's score moves by more than its own rounding.
+fn agrees(network: &'static str, tolerance: f64) {
     let case = Case::new(network);
     let images = images();
     let device = Device::flex();
@@ -160,11 +161,11 @@ fn agrees(network: &'static str) {
     };
     for (index, scores) in outputs.fold_scores().into_iter().enumerate() {
         let difference = largest_difference(scores, &case.f64(&format!("fold-{}.score", index + 1)));
-        assert!(difference < 1e-6, "fold {}, score: {difference}", index + 1);
+        assert!(difference < tolerance, "fold {}, score: {difference}", index + 1);
     }
     if case.folds > 1 {
         let difference = largest_difference(outputs.scores(Score::Eloc), &case.f64("score"));
-        assert!(difference < 1e-6, "ensemble score: {difference}");
+        assert!(difference < tolerance, "ensemble score: {difference}");
         let probabilities = (0..IMAGES).flat_map(|image| outputs.class_probabilities(image));
         let difference = largest_difference(probabilities, &case.f64("probabilities"));
         assert!(difference < 1e-5, "class probabilities: {difference}");
@@ -175,17 +176,17 @@ fn agrees(network: &'static str) {
 
 #[test]
 fn a_shallow_densenet_of_five_legacy_checkpoints_agrees() {
-    agrees("densenet-bc-10-4");
+    agrees("densenet-bc-10-4", 1e-6);
 }
 
 #[test]
 fn a_narrow_wide_resnet_of_five_zip_checkpoints_agrees() {
-    agrees("wrn-10-1");
+    agrees("wrn-10-1", 1e-6);
 }
 
 #[test]
 fn the_densenet_of_the_paper_agrees() {
-    agrees("densenet-bc-100-12");
+    agrees("densenet-bc-100-12", 1e-6);
 }
 
 /// In double precision the step goes PyTorch's way wherever the gradient is above a millionth of the image's largest. In single
@@ -227,7 +228,7 @@ fn gradients_have_the_signs_of_pytorch() {
 #[test]
 #[ignore = "needs the files of `tests/golden/pytorch.py FOLDER`, and ELOC_GOLDEN=FOLDER"]
 fn the_wide_resnet_of_the_paper_agrees() {
-    agrees("wrn-28-10");
+    agrees("wrn-28-10", 3e-6);
     signs_agree("wrn-28-10");
 }
 
