@@ -28,6 +28,9 @@ use super::{images::files_below, output, scoring, store};
 /// Files of a checkpoint folder, the one that the published code tests first.
 const FILES: [&str; 2] = ["model_best.pth.tar", "checkpoint.pth.tar"];
 
+/// Most bytes of a checkpoint in an archive; one of WRN-28-10 with its optimiser takes a third.
+const MAX_CHECKPOINT: u64 = 1 << 30;
+
 /// What `eloc import` takes.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
@@ -141,13 +144,8 @@ fn empty_manifest(dataset: &str, classes: &[String], network: &Network) -> Manif
 fn find(folder: &Path) -> Result<Vec<Found>> {
     let mut all: Vec<Found> = Vec::new();
     for file in FILES {
-        // The folder itself may be a checkpoint's.
-        let own = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        for (label, path) in files_below(folder)? {
-            let label = format!("{}/{label}", own.as_deref().unwrap_or_default());
-            let Some((set, fold)) = label.strip_suffix(file).and_then(|label| parse(label.strip_suffix('/')?)) else {
-                continue;
-            };
+        for (_, path) in files_below(folder)? {
+            let Some((set, fold)) = set_and_fold(&path, file) else { continue };
             match all.iter().find(|other| other.set == set && other.fold == fold) {
                 Some(other) if path.parent() != other.path.parent() => {
                     bail!("expected fold {fold} of {set} once, found {} and {}", other.path.display(), path.display())
@@ -160,13 +158,14 @@ fn find(folder: &Path) -> Result<Vec<Found>> {
     Ok(all)
 }
 
-/// Set and fold of a path that ends in `cifar10_fold_1_dense_checkpoint`.
-fn parse(path: &str) -> Option<(String, usize)> {
-    let name = path.rsplit('/').next()?.strip_suffix("_checkpoint")?;
+/// `cifar10_dense` and 1 for a path that ends in `cifar10_fold_1_dense_checkpoint/FILE`.
+fn set_and_fold(path: &Path, file: &str) -> Option<(String, usize)> {
+    let name = path.parent()?.file_name()?.to_str()?.strip_suffix("_checkpoint")?;
     let (dataset, rest) = name.split_once("_fold_")?;
     let (fold, kind) = rest.split_once('_')?;
     let known = ["cifar10", "cifar100"].contains(&dataset) && ["dense", "wide"].contains(&kind);
-    Some((format!("{dataset}_{kind}"), fold.parse().ok()?)).filter(|_| known)
+    let found = (format!("{dataset}_{kind}"), fold.parse().ok()?);
+    (known && path.file_name()? == file).then_some(found)
 }
 
 /// The five folds of one set, in order.
@@ -204,13 +203,17 @@ fn unpack(archive: &Path) -> Result<TempDir> {
         // The cause may quote the bytes that it found.
         let mut entry =
             entry.map_err(|_| anyhow!("expected a .tar.gz archive of checkpoints, found none or a damaged one"))?;
-        let name = entry.path()?.to_string_lossy().replace('\\', "/");
-        let is_checkpoint = FILES
-            .iter()
-            .any(|file| name.strip_suffix(file).and_then(|label| parse(label.strip_suffix('/')?)).is_some());
+        let path = entry.path()?.into_owned();
+        let is_checkpoint = FILES.iter().any(|file| set_and_fold(&path, file).is_some());
         if is_checkpoint && entry.header().entry_type().is_file() {
+            let size = entry.size();
+            ensure!(
+                size <= MAX_CHECKPOINT,
+                "{}: expected at most {MAX_CHECKPOINT} bytes, found {size}",
+                path.display()
+            );
             // Refuses paths that lead out of the folder.
-            ensure!(entry.unpack_in(folder.path())?, "expected paths inside the archive, found {name}");
+            ensure!(entry.unpack_in(folder.path())?, "expected paths inside the archive, found {}", path.display());
             entries += 1;
         }
     }
