@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use burn::{module::Module, tensor::Device};
-use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PytorchStore, SafetensorsStore};
+use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PytorchStore};
 use pytorch_reader::{DType, PickleValue, PytorchReader};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     error::{Error, Result},
     model::{Classifier, Network, TrainingMode},
+    weights,
 };
 
 pub mod pickle;
@@ -144,15 +145,11 @@ fn recognise(shapes: &BTreeMap<String, Vec<usize>>) -> std::result::Result<(Netw
 /// # Errors
 /// [`Error::Weights`] where the tensors cannot be read back from their device.
 pub fn to_safetensors(classifier: &Classifier) -> Result<Vec<u8>> {
-    let mut store = SafetensorsStore::from_bytes(None)
-        .clear_metadata()
-        .skip_enum_variants(true)
-        .with_to_adapter(BurnToPyTorchAdapter);
+    let mut store = weights::empty_store().with_to_adapter(BurnToPyTorchAdapter);
     if !matches!(classifier, Classifier::Compact(_)) {
         for (from, to) in TO_THEIRS {
             store = store.with_key_remapping(from, to);
         }
     }
-    let written = classifier.save_into(&mut store).and_then(|()| store.get_bytes());
-    written.map_err(|error| Error::Weights { file: "new weights".to_owned(), reason: error.to_string() })
+    weights::write(classifier, store)
 }

@@ -148,31 +148,35 @@ impl Report {
 
     /// The same as Markdown: a table of the ensemble's own score and one that compares all scores.
     pub fn markdown(&self) -> String {
-        let mut text = self.heading();
-        let _ = writeln!(text, "\n| out-of-distribution set | images | {} |", COLUMNS.join(" | "));
-        let _ = writeln!(text, "|---|---:|{}", "---:|".repeat(COLUMNS.len()));
-        for set in &self.ood {
-            for row in set.scores.iter().filter(|row| row.score == Score::Eloc) {
-                let _ = writeln!(text, "| {} | {} | {} |", set.label(), set.images, cells(&row.metrics).join(" | "));
-            }
-        }
-        let _ = writeln!(text, "\n| AUROC / FPR95 | {} |", Score::ALL.map(Score::label).join(" | "));
-        let _ = writeln!(text, "|---|{}", "---:|".repeat(Score::ALL.len()));
-        for set in &self.ood {
-            let pairs: Vec<String> = set
-                .scores
-                .iter()
-                .map(|row| {
-                    let [fpr, _, auroc, ..] = cells(&row.metrics);
-                    format!("{auroc} / {fpr}")
-                })
-                .collect();
-            let _ = writeln!(text, "| {} | {} |", set.label(), pairs.join(" | "));
-        }
+        let mut text = format!("{}\n{}\n{}", self.heading(), self.metrics_table(), self.scores_table());
         let Provenance { command, version, commit, device, seconds } = &self.provenance;
         let commit = commit.as_deref().unwrap_or("unknown");
         let _ =
             writeln!(text, "\nMade by `{command}`, version {version}, commit {commit}, on {device} in {seconds:.0} s.");
+        text
+    }
+
+    /// Markdown: the five metrics of the ensemble's own score on each set.
+    pub fn metrics_table(&self) -> String {
+        let mut text = markdown_header(&["out-of-distribution set"], &[&["images"][..], &COLUMNS].concat());
+        for set in &self.ood {
+            for row in set.scores.iter().filter(|row| row.score == Score::Eloc) {
+                text += &markdown_row(&[&[set.label(), set.images.to_string()][..], &cells(&row.metrics)].concat());
+            }
+        }
+        text
+    }
+
+    /// Markdown: AUROC and FPR95 of every score on each set.
+    pub fn scores_table(&self) -> String {
+        let mut text = markdown_header(&["AUROC / FPR95"], &Score::ALL.map(Score::label));
+        for set in &self.ood {
+            let pairs = set.scores.iter().map(|row| {
+                let [fpr, _, auroc, ..] = cells(&row.metrics);
+                format!("{auroc} / {fpr}")
+            });
+            text += &markdown_row(&[set.label()].into_iter().chain(pairs).collect::<Vec<_>>());
+        }
         text
     }
 
@@ -198,6 +202,17 @@ impl Report {
             self.folds, self.network, self.trained_on, self.id.name, self.id.images,
         )
     }
+}
+
+/// First two lines of a Markdown table: columns of text, then columns of numbers.
+pub fn markdown_header(text: &[&str], numbers: &[&str]) -> String {
+    let ruler = "---|".repeat(text.len()) + &"---:|".repeat(numbers.len());
+    format!("| {} |\n|{ruler}\n", [text, numbers].concat().join(" | "))
+}
+
+/// A line of a Markdown table.
+pub fn markdown_row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.join(" | "))
 }
 
 /// The five metrics, in the order of the paper's tables.

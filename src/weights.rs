@@ -158,12 +158,12 @@ pub fn to_exact_bytes(classifier: &Classifier) -> Result<Vec<u8>> {
     write(classifier, empty_store())
 }
 
-fn empty_store() -> SafetensorsStore {
+pub(crate) fn empty_store() -> SafetensorsStore {
     // The default metadata come in another order in every run, and with them another hash.
     SafetensorsStore::from_bytes(None).clear_metadata().skip_enum_variants(true)
 }
 
-fn write(classifier: &Classifier, mut store: SafetensorsStore) -> Result<Vec<u8>> {
+pub(crate) fn write(classifier: &Classifier, mut store: SafetensorsStore) -> Result<Vec<u8>> {
     let written = classifier.save_into(&mut store).and_then(|()| store.get_bytes());
     written.map_err(|error| Error::Weights { file: "new weights".to_owned(), reason: error.to_string() })
 }

@@ -28,7 +28,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use eloc::{
     ensemble::Score,
-    report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics},
+    report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
     weights::Manifest,
 };
 use serde::de::DeserializeOwned;
@@ -79,7 +79,7 @@ fn rebuilt(text: &str, folder: &Path) -> Result<String> {
         let what = from_start[START.len()..table - START_END.len()].trim();
         let made =
             table_of(what, folder).with_context(|| format!("table `{}`", what.lines().next().unwrap_or(what)))?;
-        let _ = write!(new, "{before}{}\n{made}\n", &from_start[..table]);
+        let _ = write!(new, "{before}{}\n{}\n", &from_start[..table], made.trim_end());
         rest = &from_start[end..];
     }
     new += rest;
@@ -90,8 +90,11 @@ fn table_of(what: &str, folder: &Path) -> Result<String> {
     let mut lines = what.lines();
     let words: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
     match words[..] {
-        ["metrics", file] => Ok(metrics(&read(folder, file)?)),
-        ["scores", file] => Ok(scores(&read(folder, file)?)),
+        ["metrics", file] => {
+            let report: Report = read(folder, file)?;
+            Ok(format!("{}\n{}", report.metrics_table(), settings(&report)))
+        }
+        ["scores", file] => Ok(read::<Report>(folder, file)?.scores_table()),
         ["folds", weights] => folds(&folder.join(weights)),
         ["tuning", file] => Ok(tuning(&read(folder, file)?)),
         ["published", file, dataset] => published(&read(folder, file)?, dataset),
@@ -104,40 +107,6 @@ fn read<T: DeserializeOwned>(folder: &Path, file: &str) -> Result<T> {
     let path = folder.join(file);
     let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
     serde_json::from_slice(&bytes).with_context(|| path.display().to_string())
-}
-
-/// Header and ruler; the first column is text, the others are numbers.
-fn header(names: &[&str]) -> String {
-    format!("| {} |\n|---|{}\n", names.join(" | "), "---:|".repeat(names.len() - 1))
-}
-
-fn row(cells: &[String]) -> String {
-    format!("| {} |\n", cells.join(" | "))
-}
-
-fn metrics(report: &Report) -> String {
-    let mut text = header(&[&["out-of-distribution set", "images"][..], &COLUMNS].concat());
-    for set in &report.ood {
-        for score in set.scores.iter().filter(|row| row.score == Score::Eloc) {
-            text += &row(&[&[set.label(), set.images.to_string()][..], &report::cells(&score.metrics)].concat());
-        }
-    }
-    text + "\n" + &settings(report)
-}
-
-fn scores(report: &Report) -> String {
-    let labels = Score::ALL.map(Score::label);
-    let mut text = header(&[&["AUROC / FPR95"][..], &labels].concat());
-    for set in &report.ood {
-        let cells = set.scores.iter().map(pair);
-        text += &row(&[set.label()].into_iter().chain(cells).collect::<Vec<_>>());
-    }
-    text.trim_end().to_owned()
-}
-
-fn pair(row: &ScoreMetrics) -> String {
-    let [fpr, _, auroc, ..] = report::cells(&row.metrics);
-    format!("{auroc} / {fpr}")
 }
 
 /// What the numbers of a report are and where they come from.
@@ -180,14 +149,14 @@ fn folds(folder: &Path) -> Result<String> {
     let Manifest { recipe: Some(recipe), classes, .. } = &manifest else {
         bail!("{}: expected weights that eloc trained, found imported ones", folder.display());
     };
-    let mut text = header(&["fold", "leaves out", "epoch", "accuracy", "AUROC", "minutes"]);
+    let mut text = markdown_header(&["fold", "leaves out"], &["epoch", "accuracy", "AUROC", "minutes"]);
     let mut seconds = 0.0;
     for entry in &manifest.folds {
         let left_out: Vec<&str> = entry.fold.left_out.iter().map(|&class| classes[class].as_str()).collect();
         let left_out = if left_out.len() > 5 { format!("{} classes", left_out.len()) } else { left_out.join(", ") };
         let chosen = entry.history.get(entry.epoch.wrapping_sub(1));
         let cell = |value: Option<f64>| value.map_or("-".to_owned(), percent);
-        text += &row(&[
+        text += &markdown_row(&[
             entry.fold.number.to_string(),
             left_out,
             entry.epoch.to_string(),
@@ -217,12 +186,12 @@ fn made_with(provenance: &Provenance) -> String {
 }
 
 fn tuning(tuning: &Tuning) -> String {
-    let mut text = header(&["epsilon", "T", "AUROC", "FPR95"]);
+    let mut text = markdown_header(&[], &["epsilon", "T", "AUROC", "FPR95"]);
     for trial in &tuning.trials {
         let [fpr, _, auroc, ..] = report::cells(&trial.metrics);
         let best = if trial.odin == tuning.best { "**" } else { "" };
         let cells = [trial.odin.epsilon.to_string(), trial.odin.temperature.to_string(), auroc, fpr];
-        text += &row(&cells.map(|cell| format!("{best}{cell}{best}")));
+        text += &markdown_row(&cells.map(|cell| format!("{best}{cell}{best}")));
     }
     let (name, images) = &tuning.ood;
     text + &format!(
@@ -233,7 +202,7 @@ fn tuning(tuning: &Tuning) -> String {
 }
 
 fn rows<'a>(set: &str, lines: impl Iterator<Item = &'a str>, folder: &Path) -> Result<String> {
-    let mut text = header(&[&["", "accuracy"][..], &COLUMNS].concat());
+    let mut text = markdown_header(&[""], &[&["accuracy"][..], &COLUMNS].concat());
     let mut sizes = Vec::new();
     for line in lines {
         let [label, file, score] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
@@ -245,7 +214,7 @@ fn rows<'a>(set: &str, lines: impl Iterator<Item = &'a str>, folder: &Path) -> R
             bail!("{file}: expected the set {set} in it, found none");
         };
         let accuracy = report.id.accuracy.map_or("-".to_owned(), percent);
-        text += &row(&[&[label.to_owned(), accuracy][..], &report::cells(&metrics.metrics)].concat());
+        text += &markdown_row(&[&[label.to_owned(), accuracy][..], &report::cells(&metrics.metrics)].concat());
         sizes.push((report.id.name.clone(), report.id.images, set.images));
     }
     let Some((id, id_images, images)) = sizes.first() else { bail!("expected rows, found none") };
@@ -280,17 +249,18 @@ struct PublishedSet {
 }
 
 fn published(published: &Published, dataset: &str) -> Result<String> {
-    let mut text = header(&[&["out-of-distribution set", "network", "method"][..], &COLUMNS].concat());
+    let mut text = markdown_header(&["out-of-distribution set", "network", "method"], &COLUMNS);
     let rows_before = text.len();
     for network in published.networks.iter().filter(|network| network.id == dataset) {
         for set in &network.sets {
             for (method, values) in &set.results {
                 let label = published.methods.get(method).unwrap_or(method);
                 let cells = [&set.name, &network.network, label].map(String::clone).into_iter();
-                text += &row(&cells.chain(values.iter().map(|value| format!("{value:.2}"))).collect::<Vec<_>>());
+                text +=
+                    &markdown_row(&cells.chain(values.iter().map(|value| format!("{value:.2}"))).collect::<Vec<_>>());
             }
         }
     }
     ensure!(text.len() > rows_before, "expected results for {dataset}, found none");
-    Ok(text.trim_end().to_owned())
+    Ok(text)
 }
