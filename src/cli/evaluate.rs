@@ -44,7 +44,7 @@ pub struct EvaluateArgs {
     /// Score only the first N images of each set.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// Use only the first N folds.
+    /// Use only the first N folds; the others may be missing.
     #[arg(long, value_name = "N")]
     pub folds: Option<NonZeroUsize>,
     /// Definition of the metrics [default: standard, or that of --compare].
@@ -123,11 +123,10 @@ impl EvaluateArgs {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let device = args.device.open()?;
-    let (mut manifest, mut members) = store::read_ensemble(&args.weights, &device.device)?;
-    if let Some(folds) = args.folds.map(NonZeroUsize::get) {
-        anyhow::ensure!(folds <= members.len(), "--folds: expected 1 to {}, found {folds}", members.len());
-        members.truncate(folds);
-    }
+    let (mut manifest, members) = match args.folds {
+        Some(folds) => store::read_first_folds(&args.weights, folds.get(), &device.device)?,
+        None => store::read_ensemble(&args.weights, &device.device)?,
+    };
     manifest.odin = args.odin.over(earlier.as_ref().map_or(manifest.odin, |earlier| earlier.report.odin))?;
     let odin = manifest.odin;
     let id_name = match (&args.id, &earlier) {

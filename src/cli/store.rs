@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use eloc::{
     ensemble::Member,
@@ -44,9 +44,7 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
 
 /// Reads all folds of a weights folder.
 pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Member>)> {
-    let Some(manifest) = read_manifest(folder)? else {
-        bail!("{}: expected a weights folder, found no {MANIFEST} in it", folder.display());
-    };
+    let manifest = existing_manifest(folder)?;
     if manifest.folds.len() != manifest.fold_count {
         bail!(
             "{}: expected {} trained folds, found {}; `eloc train --out {}` trains the others",
@@ -56,6 +54,27 @@ pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Me
             folder.display()
         );
     }
+    read_folds(folder, manifest, device)
+}
+
+/// Reads the first `count` folds of a weights folder, in which others may still be missing.
+pub fn read_first_folds(folder: &Path, count: usize, device: &Device) -> Result<(Manifest, Vec<Member>)> {
+    let mut manifest = existing_manifest(folder)?;
+    let found = manifest.folds.len();
+    ensure!((1..=found).contains(&count), "--folds: expected 1 to {found}, found {count}");
+    manifest.folds.truncate(count);
+    read_folds(folder, manifest, device)
+}
+
+/// Reads the manifest of what should be a weights folder.
+pub fn existing_manifest(folder: &Path) -> Result<Manifest> {
+    let Some(manifest) = read_manifest(folder)? else {
+        bail!("{}: expected a weights folder, found no {MANIFEST} in it", folder.display());
+    };
+    Ok(manifest)
+}
+
+fn read_folds(folder: &Path, manifest: Manifest, device: &Device) -> Result<(Manifest, Vec<Member>)> {
     let members = manifest.folds.iter().map(|entry| read_member(folder, &manifest, entry, device));
     let members = members.collect::<Result<_>>()?;
     Ok((manifest, members))

@@ -143,9 +143,7 @@ fn percent(share: f64) -> String {
 }
 
 fn folds(folder: &Path) -> Result<String> {
-    let Some(manifest) = store::read_manifest(folder)? else {
-        bail!("{}: expected a weights folder, found no manifest in it", folder.display());
-    };
+    let manifest = store::existing_manifest(folder)?;
     let Manifest { recipe: Some(recipe), classes, .. } = &manifest else {
         bail!("{}: expected weights that eloc trained, found imported ones", folder.display());
     };
@@ -166,11 +164,12 @@ fn folds(folder: &Path) -> Result<String> {
         ]);
         seconds += entry.provenance.seconds;
     }
+    let zoom = recipe.left_out_zoom.map_or(String::new(), |most| format!(", left-out images zoomed by up to {most}"));
     let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
     let _ = write!(
         text,
         "\nAccuracy on held-out images of the kept classes, and AUROC of the fold's score against those of the left-out \
-         ones, at the epoch that was taken; {} epochs, beta {}, margin {}, seed {}; {} in all. {first}",
+         ones, at the epoch that was taken; {} epochs, beta {}, margin {}{zoom}, seed {}; {} in all. {first}",
         recipe.epochs,
         recipe.loss.beta,
         recipe.loss.margin,

@@ -6,8 +6,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::tool::{
-    CLASSES, EPOCHS, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, files, fold_file, fold_files, manifest, path, refused,
-    score, scratch, stdout, train,
+    CLASSES, EPOCHS, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, evaluate, files, fold_file, fold_files, manifest, path,
+    refused, score, scratch, stdout, train,
 };
 
 #[test]
@@ -107,6 +107,7 @@ fn folds_can_be_trained_one_at_a_time_in_any_order() {
     assert_eq!(manifest(&out)["threshold"], Value::Null);
     let parts = [path(&out), "expected 3 trained folds, found 1", "eloc train --out"];
     refused(&mut score(&out, &[images], &[]), &parts);
+    stdout(evaluate(&out, images, folder.path(), &["uniform:20"]).args(["--folds", "1"]));
     assert!(one("3").ends_with(": 2 of 3 folds done; missing: 1\n"));
     assert!(one("1").contains("score --weights"));
 
