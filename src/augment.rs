@@ -57,47 +57,6 @@ pub fn augment<R: Rng>(image: &[u8], settings: &Augmentation, rng: &mut R, out: 
     }
 }
 
-/// Writes `image` to `out`, both `[3, 32, 32]`, enlarged or shrunk by a random factor between `1 / most` and `most`.
-///
-/// Large and small are equally likely (the factor is log-uniform), and so is every place: an enlarged image shows a random
-/// part, a shrunk one lies at a random place and goes on as its mirror image. Bilinear without a filter against aliasing.
-/// Draws from `rng`: factor, row, column.
-///
-/// # Panics
-/// When `image` or `out` is not one image long.
-pub fn zoom<R: Rng>(image: &[u8], most: f64, rng: &mut R, out: &mut [u8]) {
-    assert!(image.len() == PIXELS && out.len() == PIXELS, "one image of {PIXELS} bytes in and out");
-    let factor = most.powf(rng.random_range(-1.0..=1.0));
-    let side = SIDE as f64;
-    // Source pixels that an output row or column falls between, and how close to the second one it is.
-    let mut places = || {
-        let start = rng.random::<f64>() * (side - side / factor);
-        std::array::from_fn::<(usize, usize, f64), SIDE, _>(|i| {
-            let at = start + (i as f64 + 0.5) / factor - 0.5;
-            let [before, after] = [at.floor(), at.floor() + 1.0].map(|at| {
-                let at = (at as i64).rem_euclid(2 * SIDE as i64) as usize;
-                at.min(2 * SIDE - 1 - at)
-            });
-            (before, after, at - at.floor())
-        })
-    };
-    let (rows, columns) = (places(), places());
-    for (source, out) in image.chunks_exact(SIDE * SIDE).zip(out.chunks_exact_mut(SIDE * SIDE)) {
-        for (&(top, bottom, down), out) in rows.iter().zip(out.chunks_exact_mut(SIDE)) {
-            for (&(left, right, along), out) in columns.iter().zip(out) {
-                let at = |row: usize, column: usize| f64::from(source[row * SIDE + column]);
-                let mix = |a: f64, b: f64, share: f64| a + share * (b - a);
-                let value = mix(
-                    mix(at(top, left), at(top, right), along),
-                    mix(at(bottom, left), at(bottom, right), along),
-                    down,
-                );
-                *out = value.round() as u8;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,24 +106,6 @@ mod tests {
         #[test]
         fn no_padding_and_no_flip_change_nothing(image in proptest::collection::vec(0_u8.., PIXELS), seed: u64) {
             prop_assert_eq!(augmented(&image, 0, false, seed), image);
-        }
-
-        #[test]
-        fn zoom_by_a_factor_of_1_changes_nothing(image in proptest::collection::vec(0_u8.., PIXELS), seed: u64) {
-            let mut out = vec![0; PIXELS];
-            zoom(&image, 1.0, &mut ChaCha8Rng::seed_from_u64(seed), &mut out);
-            prop_assert_eq!(out, image);
-        }
-
-        /// A plane's values rise by `1 / factor` a pixel where it is not mirrored.
-        #[test]
-        fn zoom_stretches_a_slope_by_its_factor(seed: u64) {
-            let slope: Vec<u8> = (0..PIXELS).map(|i| 8 * (i % SIDE) as u8).collect();
-            let mut out = vec![0; PIXELS];
-            zoom(&slope, 2.0, &mut ChaCha8Rng::seed_from_u64(seed), &mut out);
-            let factor = 2_f64.powf(ChaCha8Rng::seed_from_u64(seed).random_range(-1.0..=1.0));
-            let steepest = out.windows(2).take(SIDE - 1).map(|pair| i16::from(pair[1]) - i16::from(pair[0])).max();
-            prop_assert!((f64::from(steepest.unwrap()).abs() - 8.0 / factor).abs() <= 1.0);
         }
 
         #[test]

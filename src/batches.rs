@@ -6,7 +6,7 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    augment::{augment, zoom},
+    augment::augment,
     dataset::Dataset,
     error::{Error, Result},
     fold::Fold,
@@ -77,9 +77,8 @@ impl<'a> Batches<'a> {
             let left_out = cycle.take(step);
             Batch {
                 labels: kept.iter().map(|&index| self.logit(index)).collect(),
-                kept: self.augmented(&kept, None, &mut rng),
-                left_out: (!left_out.is_empty())
-                    .then(|| self.augmented(&left_out, self.recipe.left_out_zoom, &mut rng)),
+                kept: self.augmented(&kept, &mut rng),
+                left_out: (!left_out.is_empty()).then(|| self.augmented(&left_out, &mut rng)),
             }
         })
     }
@@ -89,16 +88,10 @@ impl<'a> Batches<'a> {
         indices.iter().flat_map(|&index| self.train.image(index)).copied().collect()
     }
 
-    fn augmented(&self, indices: &[usize], most: Option<f64>, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    fn augmented(&self, indices: &[usize], rng: &mut ChaCha8Rng) -> Vec<u8> {
         let mut pixels = vec![0; indices.len() * PIXELS];
-        let mut zoomed = [0; PIXELS];
         for (out, &index) in pixels.chunks_exact_mut(PIXELS).zip(indices) {
-            let mut image = self.train.image(index);
-            if let Some(most) = most {
-                zoom(image, most, rng, &mut zoomed);
-                image = &zoomed;
-            }
-            augment(image, &self.recipe.augmentation, rng, out);
+            augment(self.train.image(index), &self.recipe.augmentation, rng, out);
         }
         pixels
     }

@@ -33,9 +33,6 @@ pub struct Recipe {
     pub loss: MarginEntropy,
     /// Random crops and flips.
     pub augmentation: Augmentation,
-    /// Left-out images are enlarged or shrunk by up to this factor, so that they stand for more of what is unknown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left_out_zoom: Option<f64>,
     /// Dropout probability inside the blocks.
     pub dropout: f64,
     /// Number format of the convolutions.
@@ -101,7 +98,6 @@ impl Recipe {
             weight_decay: 1.3e-3,
             loss: MarginEntropy::default(),
             augmentation: Augmentation { padding: 2, flip: true },
-            left_out_zoom: None,
             dropout: 0.0,
             precision: Precision::Single,
             batch_norm_momentum: 0.4,

@@ -164,12 +164,11 @@ fn folds(folder: &Path) -> Result<String> {
         ]);
         seconds += entry.provenance.seconds;
     }
-    let zoom = recipe.left_out_zoom.map_or(String::new(), |most| format!(", left-out images zoomed by up to {most}"));
     let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
     let _ = write!(
         text,
         "\nAccuracy on held-out images of the kept classes, and AUROC of the fold's score against those of the left-out \
-         ones, at the epoch that was taken; {} epochs, beta {}, margin {}{zoom}, seed {}; {} in all. {first}",
+         ones, at the epoch that was taken; {} epochs, beta {}, margin {}, seed {}; {} in all. {first}",
         recipe.epochs,
         recipe.loss.beta,
         recipe.loss.margin,

@@ -201,9 +201,6 @@ struct Overrides {
     /// Whether images are mirrored at random.
     #[arg(long)]
     flip: Option<bool>,
-    /// Enlarge or shrink left-out images by up to this factor.
-    #[arg(long)]
-    left_out_zoom: Option<f64>,
     /// Dropout probability inside the blocks [wrn with recipe reference or paper: 0.3].
     #[arg(long)]
     dropout: Option<f64>,
@@ -249,7 +246,6 @@ impl Overrides {
                 padding: self.padding.unwrap_or(start.augmentation.padding),
                 flip: self.flip.unwrap_or(start.augmentation.flip),
             },
-            left_out_zoom: self.left_out_zoom.or(start.left_out_zoom),
             dropout: self.dropout.unwrap_or(start.dropout),
             precision: match self.precision {
                 Some(PrecisionChoice::Single) => Precision::Single,
@@ -405,7 +401,6 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
     let batch_norm_momentum = recipe.batch_norm_momentum;
     let (beta, margin) = (recipe.loss.beta, recipe.loss.margin);
-    let zoom = recipe.left_out_zoom.unwrap_or(1.0);
     for (flag, value, is_right, expected) in [
         ("--epochs", epochs as f64, epochs > 0, "a number of at least 1"),
         ("--batch", batch as f64, batch > 0, "a number of at least 1"),
@@ -415,7 +410,6 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
         ("--beta", beta, at_least_0(beta), "a number of at least 0"),
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
-        ("--left-out-zoom", zoom, (1.0..=32.0).contains(&zoom), "a number from 1 to 32"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
         (
             "--batch-norm-momentum",

@@ -229,7 +229,6 @@ fn settings_out_of_range_are_refused_by_name() {
         ("--epsilon", "-1"),
         ("--temperature", "0"),
         ("--dropout", "2"),
-        ("--left-out-zoom", "0.5"),
         ("--learning-rate", "NaN"),
     ] {
         // A value that the parser itself refuses is a usage error, 2.
