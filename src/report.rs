@@ -171,10 +171,7 @@ impl Report {
     pub fn scores_table(&self) -> String {
         let mut text = markdown_header(&["AUROC / FPR95"], &Score::ALL.map(Score::label));
         for set in &self.ood {
-            let pairs = set.scores.iter().map(|row| {
-                let [fpr, _, auroc, ..] = cells(&row.metrics);
-                format!("{auroc} / {fpr}")
-            });
+            let pairs = set.scores.iter().map(|row| pair(&row.metrics));
             text += &markdown_row(&[set.label()].into_iter().chain(pairs).collect::<Vec<_>>());
         }
         text
@@ -228,6 +225,12 @@ pub fn cells(metrics: &Metrics) -> [String; 5] {
         percent(metrics.aupr_in),
         percent(metrics.aupr_out),
     ]
+}
+
+/// AUROC and FPR95 in percent.
+pub fn pair(metrics: &Metrics) -> String {
+    let [fpr, _, auroc, ..] = cells(metrics);
+    format!("{auroc} / {fpr}")
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! | `folds WEIGHTS` | how the training of each fold went |
 //! | `tuning FILE` | what `eloc tune` tried |
 //! | `rows SET`, then a line `label \| REPORT \| score` for each row | the five metrics on one set |
+//! | `rows SET SET ...`, and the same lines | AUROC and FPR95 on each set |
 //! | `published FILE DATASET` | what others published, for the sets of that name |
 
 use std::{
@@ -98,7 +99,7 @@ fn table_of(what: &str, folder: &Path) -> Result<String> {
         ["folds", weights] => folds(&folder.join(weights)),
         ["tuning", file] => Ok(tuning(&read(folder, file)?)),
         ["published", file, dataset] => published(&read(folder, file)?, dataset),
-        ["rows", set] => rows(set, lines, folder),
+        ["rows", ref sets @ ..] if !sets.is_empty() => rows(sets, lines, folder),
         _ => bail!("expected metrics, scores, folds, tuning, rows or published and what it takes"),
     }
 }
@@ -199,8 +200,9 @@ fn tuning(tuning: &Tuning) -> String {
     )
 }
 
-fn rows<'a>(set: &str, lines: impl Iterator<Item = &'a str>, folder: &Path) -> Result<String> {
-    let mut text = markdown_header(&[""], &[&["accuracy"][..], &COLUMNS].concat());
+fn rows<'a>(sets: &[&str], lines: impl Iterator<Item = &'a str>, folder: &Path) -> Result<String> {
+    let columns = if sets.len() == 1 { &COLUMNS[..] } else { sets };
+    let mut text = markdown_header(&[""], &[&["accuracy"][..], columns].concat());
     let mut sizes = Vec::new();
     for line in lines {
         let [label, file, score] = line.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
@@ -208,16 +210,24 @@ fn rows<'a>(set: &str, lines: impl Iterator<Item = &'a str>, folder: &Path) -> R
         };
         let score: Score = serde_json::from_value(score.into()).with_context(|| line.to_owned())?;
         let report: Report = read(folder, file)?;
-        let Some((set, metrics)) = find(&report, set, score) else {
-            bail!("{file}: expected the set {set} in it, found none");
-        };
-        let accuracy = report.id.accuracy.map_or("-".to_owned(), percent);
-        text += &markdown_row(&[&[label.to_owned(), accuracy][..], &report::cells(&metrics.metrics)].concat());
-        sizes.push((report.id.name.clone(), report.id.images, set.images));
+        let mut cells = vec![label.to_owned(), report.id.accuracy.map_or("-".to_owned(), percent)];
+        for set in sets {
+            let Some((set, row)) = find(&report, set, score) else {
+                bail!("{file}: expected the set {set} in it, found none");
+            };
+            if sets.len() == 1 {
+                cells.extend(report::cells(&row.metrics));
+            } else {
+                cells.push(report::pair(&row.metrics));
+            }
+            sizes.push((report.id.name.clone(), report.id.images, set.images));
+        }
+        text += &markdown_row(&cells);
     }
     let Some((id, id_images, images)) = sizes.first() else { bail!("expected rows, found none") };
     ensure!(sizes.iter().all(|size| *size == sizes[0]), "expected the same images in every report, found {sizes:?}");
-    Ok(text + &format!("\nPercent; {id_images} test images of {id} against {images} of {set}."))
+    let what = if sets.len() == 1 { "Percent" } else { "AUROC / FPR95, percent" };
+    Ok(text + &format!("\n{what}; {id_images} test images of {id} against {images} of {}.", sets.join(", ")))
 }
 
 fn find<'a>(report: &'a Report, set: &str, score: Score) -> Option<(&'a OodSet, &'a ScoreMetrics)> {

@@ -41,12 +41,20 @@ fn tables_are_made_from_the_files_that_they_name() {
         .map(|what| format!("<!-- eloc tables: {what} -->\n<!-- end of table -->\n"));
     let rows = "<!-- eloc tables: rows uniform\nthe method | report.json | eloc\nenergy | report.json | energy\n-->\nold\n\
                 <!-- end of table -->\n";
-    let (_dir, file) = page(&format!("{}{rows}", marks.concat()));
+    let many = rows.replace("rows uniform", "rows uniform uniform");
+    let (_dir, file) = page(&format!("{}{rows}{many}", marks.concat()));
     refused(&mut tables(&file, &["--check"]), &[path(&file), "expected the tables that its results give"]);
     stdout(&mut tables(&file, &[]));
     let made = fs::read_to_string(&file).unwrap();
     assert!(made.starts_with("before\n<!-- eloc tables: metrics") && made.ends_with("<!-- end of table -->\nafter\n"));
-    for part in ["| uniform | 20 | ", "| the method | ", "| energy | ", "| 1 | class-", "eloc evaluate"] {
+    for part in [
+        "| uniform | 20 | ",
+        "| the method | ",
+        "| energy | ",
+        "AUROC / FPR95, percent",
+        "| 1 | class-",
+        "eloc evaluate",
+    ] {
         assert!(made.contains(part), "{part} in {made}");
     }
     assert!(!made.contains("\nold\n"));
