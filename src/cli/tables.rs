@@ -29,6 +29,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use eloc::{
     ensemble::Score,
+    metrics::Metrics,
     report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
     weights::Manifest,
 };
@@ -201,7 +202,11 @@ fn tuning(tuning: &Tuning) -> String {
 }
 
 fn rows<'a>(sets: &[&str], lines: impl Iterator<Item = &'a str>, folder: &Path) -> Result<String> {
-    let columns = if sets.len() == 1 { &COLUMNS[..] } else { sets };
+    type Cells = fn(&Metrics) -> Vec<String>;
+    let (what, columns, cells): (_, _, Cells) = match sets {
+        [_] => ("Percent", &COLUMNS[..], |metrics| report::cells(metrics).to_vec()),
+        _ => ("AUROC / FPR95, percent", sets, |metrics| vec![report::pair(metrics)]),
+    };
     let mut text = markdown_header(&[""], &[&["accuracy"][..], columns].concat());
     let mut sizes = Vec::new();
     for line in lines {
@@ -210,23 +215,18 @@ fn rows<'a>(sets: &[&str], lines: impl Iterator<Item = &'a str>, folder: &Path) 
         };
         let score: Score = serde_json::from_value(score.into()).with_context(|| line.to_owned())?;
         let report: Report = read(folder, file)?;
-        let mut cells = vec![label.to_owned(), report.id.accuracy.map_or("-".to_owned(), percent)];
+        let mut line = vec![label.to_owned(), report.id.accuracy.map_or("-".to_owned(), percent)];
         for set in sets {
             let Some((set, row)) = find(&report, set, score) else {
                 bail!("{file}: expected the set {set} in it, found none");
             };
-            if sets.len() == 1 {
-                cells.extend(report::cells(&row.metrics));
-            } else {
-                cells.push(report::pair(&row.metrics));
-            }
+            line.extend(cells(&row.metrics));
             sizes.push((report.id.name.clone(), report.id.images, set.images));
         }
-        text += &markdown_row(&cells);
+        text += &markdown_row(&line);
     }
     let Some((id, id_images, images)) = sizes.first() else { bail!("expected rows, found none") };
     ensure!(sizes.iter().all(|size| *size == sizes[0]), "expected the same images in every report, found {sizes:?}");
-    let what = if sets.len() == 1 { "Percent" } else { "AUROC / FPR95, percent" };
     Ok(text + &format!("\n{what}; {id_images} test images of {id} against {images} of {}.", sets.join(", ")))
 }
 
