@@ -38,7 +38,7 @@ pub struct Learner {
     normalisation: Normalisation,
     device: Device,
     /// `[1]`, kept on the device until they are read.
-    loss: Tensor<1>,
+    total_loss: Tensor<1>,
     correct: Tensor<1>,
     images: usize,
     steps: usize,
@@ -66,7 +66,7 @@ impl Learner {
             optimizer: ModuleOptimizer::from(sgd(1.0)).with_group(biases, sgd(recipe.bias_factor), None),
             recipe: recipe.clone(),
             normalisation,
-            loss: Tensor::zeros([1], device),
+            total_loss: Tensor::zeros([1], device),
             correct: Tensor::zeros([1], device),
             images: 0,
             steps: 0,
@@ -77,22 +77,49 @@ impl Learner {
     /// One update, after two forward passes that each have their own batch statistics.
     pub fn step(&mut self, batch: &Batch, learning_rate: f64) {
         let labels = Tensor::<1, Int>::from_data(TensorData::from(batch.labels.as_slice()), &self.device);
-        let kept = self.forward(&self.model, &batch.kept);
+        let (loss, kept, gradients) = self.gradients(batch, &labels);
+        self.add(loss.inner(), kept.inner(), labels.inner());
+        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+    }
+
+    /// Loss, kept-class logits and the parameters' gradients of one batch.
+    fn gradients(&self, batch: &Batch, labels: &Tensor<1, Int>) -> (Tensor<1>, Tensor<2>, GradientsParams) {
+        #[cfg(feature = "libtorch")]
+        if let Some(mut graph) = self.model.torch() {
+            let (loss, kept) = self.loss(batch, labels, |images| graph.forward(self.tensor(images)));
+            return (loss.clone(), kept, graph.gradients(&loss.backward()));
+        }
+        let (loss, kept) = self.loss(batch, labels, |images| self.forward(&self.model, images));
+        (loss.clone(), kept, GradientsParams::from_grads(loss.backward(), &self.model))
+    }
+
+    /// Loss and kept-class logits of one batch.
+    fn loss(
+        &self,
+        batch: &Batch,
+        labels: &Tensor<1, Int>,
+        mut forward: impl FnMut(&[u8]) -> Tensor<2>,
+    ) -> (Tensor<1>, Tensor<2>) {
+        let kept = forward(&batch.kept);
         let loss = match &batch.left_out {
-            Some(left_out) => {
-                margin_entropy_loss(kept.clone(), labels.clone(), self.forward(&self.model, left_out), self.recipe.loss)
-            }
+            Some(left_out) => margin_entropy_loss(kept.clone(), labels.clone(), forward(left_out), self.recipe.loss),
             None => cross_entropy(kept.clone(), labels.clone()),
         };
-        self.add(loss.clone().inner(), kept.inner(), labels.inner());
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+        (loss, kept)
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]` u8 from `model` in training mode, which also moves its batch
     /// statistics.
     pub fn forward(&self, model: &Classifier, images: &[u8]) -> Tensor<2> {
-        model.forward(image_tensor(images, &self.normalisation, &self.device))
+        #[cfg(feature = "libtorch")]
+        if let Some(mut graph) = model.torch() {
+            return tch::no_grad(|| graph.forward(self.tensor(images)));
+        }
+        model.forward(self.tensor(images))
+    }
+
+    fn tensor(&self, images: &[u8]) -> Tensor<4> {
+        image_tensor(images, &self.normalisation, &self.device)
     }
 
     /// Reads the sums over the steps since the last reading, which waits for the device, and starts anew.
@@ -100,14 +127,14 @@ impl Learner {
     /// # Errors
     /// [`crate::error::Error::Device`] when the device fails.
     pub fn take_totals(&mut self) -> Result<Totals> {
-        let zero = Tensor::zeros_like(&self.loss);
+        let zero = Tensor::zeros_like(&self.total_loss);
         let read = |sum: &mut Tensor<1>| -> Result<f64> {
             let data = std::mem::replace(sum, zero.clone()).try_into_data()?;
             let values: Vec<f32> = data.try_to_vec().expect("sums are single precision");
             Ok(f64::from(values[0]))
         };
         Ok(Totals {
-            loss: read(&mut self.loss)?,
+            loss: read(&mut self.total_loss)?,
             correct: read(&mut self.correct)?,
             images: std::mem::take(&mut self.images) as f64,
             steps: std::mem::take(&mut self.steps) as f64,
@@ -117,7 +144,7 @@ impl Learner {
     fn add(&mut self, loss: Tensor<1>, logits: Tensor<2>, labels: Tensor<1, Int>) {
         let [images, _] = logits.dims();
         let correct = logits.argmax(1).squeeze_dim::<1>(1).equal(labels);
-        self.loss = self.loss.clone() + loss;
+        self.total_loss = self.total_loss.clone() + loss;
         self.correct = self.correct.clone() + correct.float().sum();
         self.images += images;
         self.steps += 1;
@@ -161,9 +188,13 @@ mod tests {
     use crate::image::PIXELS;
 
     fn learner(seed: u64) -> Learner {
+        learner_on(&Device::flex(), seed)
+    }
+
+    fn learner_on(device: &Device, seed: u64) -> Learner {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let network = "compact-8-8-8".parse().unwrap();
-        Learner::new(&network, 3, &Recipe::quick(), Normalisation::default(), &mut rng, &Device::flex())
+        Learner::new(&network, 3, &Recipe::quick(), Normalisation::default(), &mut rng, device)
     }
 
     fn batch() -> Batch {
@@ -207,5 +238,39 @@ mod tests {
         let before = learner.forward(&learner.model, &batch.kept).to_data();
         learner.forward(&learner.model, &batch.left_out.unwrap());
         assert_eq!(learner.forward(&learner.model, &batch.kept).to_data(), before);
+    }
+
+    /// Losses, weights and statistics after some steps; PyTorch's kernels sum in another order.
+    #[cfg(feature = "libtorch")]
+    #[allow(deprecated, reason = "as in compact/torch.rs")]
+    #[test]
+    fn pytorch_takes_the_same_steps() {
+        use burn::tensor::Tolerance;
+        let course = |device: &Device| {
+            let (mut learner, batch) = (learner_on(device, 1), batch());
+            let losses: Vec<f64> = (0..4)
+                .map(|_| {
+                    learner.step(&batch, 0.1);
+                    learner.take_totals().unwrap().loss()
+                })
+                .collect();
+            let statistics: Vec<TensorData> = learner
+                .model
+                .batch_norms_mut()
+                .into_iter()
+                .flat_map(|norm| [&norm.running_mean, &norm.running_var].map(|state| state.value_sync().into_data()))
+                .collect();
+            (losses, statistics, learner.forward(&learner.model, &batch.kept).into_data())
+        };
+        let (losses, statistics, logits) = course(&Device::flex());
+        let (torch_losses, torch_statistics, torch_logits) = course(&Device::libtorch());
+        assert!(losses[3] < 0.9 * losses[0], "{losses:?}");
+        for (loss, torch) in losses.iter().zip(&torch_losses) {
+            assert!((loss - torch).abs() < 1e-4 * loss, "{losses:?} {torch_losses:?}");
+        }
+        for (state, torch) in statistics.iter().zip(&torch_statistics) {
+            state.assert_approx_eq::<f32>(torch, Tolerance::rel_abs(1e-3, 1e-4));
+        }
+        logits.assert_approx_eq::<f32>(&torch_logits, Tolerance::rel_abs(1e-3, 1e-4));
     }
 }

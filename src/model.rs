@@ -180,6 +180,13 @@ impl Classifier {
         }
     }
 
+    /// A training step through PyTorch's own layers, where libtorch holds the weights and the family has them.
+    #[cfg(feature = "libtorch")]
+    pub(crate) fn torch(&self) -> Option<compact::torch::Graph<'_>> {
+        let Classifier::Compact(net) = self else { return None };
+        compact::torch::Graph::new(net)
+    }
+
     /// Every batch normalisation of the network, in forward order.
     pub fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
         match self {

@@ -15,6 +15,9 @@ use rand_distr::Uniform;
 
 use super::{Convolution, Init, batch_norm};
 
+#[cfg(feature = "libtorch")]
+pub(crate) mod torch;
+
 /// Values in a 2 x 2 patch of three channels, and so the number of whitening filters.
 const PATCH: usize = 12;
 
