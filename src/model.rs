@@ -144,7 +144,8 @@ pub struct TrainingMode {
     pub precision: Precision,
 }
 
-/// Number format of the convolutions while training; weights, normalisation and loss are always single precision.
+/// Number format of the convolutions while training; weights, statistics and loss are always single precision. Where
+/// PyTorch trains the compact network, the activations between its convolutions have this format, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {

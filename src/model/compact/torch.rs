@@ -51,10 +51,9 @@ impl<'a> Graph<'a> {
             (logits * torch(gradient).expect("gradients are where the logits are")).sum(Kind::Float).backward();
         }
         let mut result = GradientsParams::new();
-        for (id, parameter) in &self.parameters {
+        for (id, parameter) in self.parameters.iter().filter(|(_, parameter)| parameter.requires_grad()) {
             let gradient = parameter.grad();
             match gradient.dim() {
-                _ if !parameter.requires_grad() => {}
                 1 => result.register(*id, burn_tensor::<1>(&gradient)),
                 2 => result.register(*id, burn_tensor::<2>(&gradient)),
                 _ => result.register(*id, burn_tensor::<4>(&gradient)),
