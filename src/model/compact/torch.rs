@@ -1,5 +1,5 @@
-//! Training of the compact network through PyTorch's own layers, which take half the time of Burn's on a CPU: images stay
-//! channels-last, activations keep the convolutions' number format, and gradients come from PyTorch's kernels.
+//! Training of the compact network through PyTorch's own layers, half as fast again as Burn's over the same library:
+//! images stay channels-last, activations keep the convolutions' number format, and gradients come from PyTorch's kernels.
 //!
 //! In: a network whose weights libtorch holds, and images. Out: logits as a leaf of Burn's graph, so that the loss is
 //! Burn's; after its backward pass, the parameters' gradients.
