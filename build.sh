@@ -3,7 +3,7 @@
 # ./build.sh serve   builds it and serves it on localhost
 # ./build.sh test    checks everything: formats, lints, unit, property, integration, doc, browser and page tests
 #
-# Each sets up what it needs: the wasm target (rust-toolchain.toml), wasm-bindgen, wasm-opt, and for the tests a browser.
+# Each sets up what it needs: the wasm target, wasm-bindgen, wasm-opt, and for the tests a browser.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -18,6 +18,14 @@ PLAYWRIGHT=1.65.1
 say() { echo "build.sh: $*" >&2; }
 
 need() { command -v "$1" >/dev/null || { say "expected $1 ($2), found none"; exit 1; }; }
+
+# rust-toolchain.toml names the target too, but a toolchain that is already there may be without it.
+set_up_target() {
+    if [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown)" ]; then return; fi
+    need rustup "to install Rust's wasm32-unknown-unknown target"
+    say "installing the wasm32-unknown-unknown target"
+    rustup target add wasm32-unknown-unknown
+}
 
 # The tool has to be of the library's version.
 set_up_wasm_bindgen() {
@@ -62,6 +70,7 @@ build_module() {
 }
 
 build_site() {
+    set_up_target
     set_up_wasm_bindgen
     set_up_npm binaryen "$BINARYEN"
     set_up_npm @gfx/zopfli "$ZOPFLI"
@@ -120,6 +129,7 @@ run_tests() {
     set_up_debian chromium chromium
     set_up_debian chromedriver chromium-driver
     set_up_npm playwright-core "$PLAYWRIGHT"
+    set_up_target
     cargo fmt --check
     cargo clippy --release --all-targets -- -D warnings
     cargo test --release
