@@ -7,7 +7,7 @@
 
 use burn::{
     backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, libtorch::TchTensor},
-    module::{Param, ParamId, RunningState},
+    module::{Param, ParamId},
     nn::BatchNorm,
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
@@ -83,7 +83,8 @@ impl<'a> Graph<'a> {
     fn batch_norm(&mut self, norm: &BatchNorm, input: &tch::Tensor) -> tch::Tensor {
         let [scale, bias] = [&norm.gamma, &norm.beta].map(|parameter| self.parameter(parameter));
         let running = [&norm.running_mean, &norm.running_var];
-        let [mean, variance] = running.map(|state| value(state).copy());
+        let [mean, variance] =
+            running.map(|state| torch(state.value_sync()).expect("libtorch holds all statistics").copy());
         let output = input.batch_norm(
             Some(&scale),
             Some(&bias),
@@ -111,10 +112,6 @@ impl<'a> Graph<'a> {
         self.parameters.push((parameter.id, leaf.shallow_clone()));
         leaf
     }
-}
-
-fn value(state: &RunningState<Tensor<1>>) -> tch::Tensor {
-    torch(state.value_sync()).expect("libtorch holds all statistics")
 }
 
 /// The tensor as libtorch holds it, cut off from Burn's graph.
