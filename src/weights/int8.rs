@@ -1,14 +1,17 @@
-//! The 8-bit form of a fold file, for the page: matrices and filters as whole numbers from -127 to 127 with a scale for
-//! each slice along the first axis (an output channel of a convolution), and the whole compressed with gzip.
+//! The 8-bit form of a fold file, for the page: filters as whole numbers from -127 to 127 with a scale for each output
+//! channel, and the whole compressed with gzip.
 //!
-//! In safetensors terms a tensor `NAME` of rank 2 or more becomes `NAME` (I8, same shape) and `NAME.scale` (F32, one
-//! value a slice); vectors stay as they are.
+//! In safetensors terms a tensor `NAME` of rank 4 becomes `NAME` (I8, same shape) and `NAME.scale` (F32, one value for
+//! each slice along the first axis). Vectors, the classifier's matrix and filters over the image's own channels stay as
+//! they are: together they are small, and detection is sensitive to their rounding.
 
 use std::io::Read;
 
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::image::CHANNELS;
 
 /// Ending of the scales' names.
 const SCALE: &str = ".scale";
@@ -29,12 +32,16 @@ struct Stored {
     data: Vec<u8>,
 }
 
+fn is_stored_in_8_bits(shape: &[usize]) -> bool {
+    matches!(*shape, [outputs, inputs, height, width] if inputs > CHANNELS && outputs * height * width > 0)
+}
+
 /// The 8-bit form of the fold file `file`.
 pub fn quantise(file: &[u8]) -> Result<Vec<u8>> {
     let mut stored = Vec::new();
     for (name, tensor) in SafeTensors::deserialize(file).map_err(|error| error.to_string())?.tensors() {
         let shape = tensor.shape().to_vec();
-        if shape.len() < 2 || tensor.data().is_empty() {
+        if !is_stored_in_8_bits(&shape) {
             stored.push(Stored { name, dtype: tensor.dtype(), shape, data: tensor.data().to_vec() });
             continue;
         }
@@ -121,41 +128,55 @@ fn serialize(stored: &[Stored]) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
+    const FILTERS: [f32; 8] = [1.0, -2.0, 0.25, 0.3, 0.0, 0.0, 0.0, 0.0];
+    /// More than the values of [`plain`].
+    const VALUES: usize = 16;
+
     fn plain() -> Vec<u8> {
-        let weights: Vec<u8> = [1.0f32, -2.0, 0.25, 0.0, 0.0, 0.0].into_iter().flat_map(f32::to_le_bytes).collect();
-        let bias: Vec<u8> = 1e-30f32.to_le_bytes().to_vec();
+        let stored = |name: &str, shape: &[usize], values: &[f32]| Stored {
+            name: name.into(),
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+            data: values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        };
         serialize(&[
-            Stored { name: "weight".into(), dtype: Dtype::F32, shape: vec![2, 3], data: weights },
-            Stored { name: "bias".into(), dtype: Dtype::F32, shape: vec![1], data: bias },
+            stored("filters", &[2, 4, 1, 1], &FILTERS),
+            stored("first", &[1, 3, 1, 1], &[1.0, 0.3, 0.1]),
+            stored("matrix", &[2, 2], &[1.0, 0.3, 0.1, 0.2]),
+            stored("bias", &[1], &[1e-30]),
         ])
         .unwrap()
     }
 
     #[test]
-    fn numbers_come_back_to_half_a_level_of_their_slice() {
-        let plain_again = expand(&quantise(&plain()).unwrap(), 7).unwrap();
+    fn filters_come_back_to_half_a_level_and_the_rest_exactly() {
+        let plain_again = expand(&quantise(&plain()).unwrap(), VALUES).unwrap();
         let tensors = SafeTensors::deserialize(&plain_again).unwrap();
-        let weight = floats("weight", &tensors.tensor("weight").unwrap()).unwrap();
-        assert_eq!(weight[1], -2.0);
-        for (found, expected) in weight.iter().zip([1.0, -2.0, 0.25, 0.0, 0.0, 0.0]) {
+        let values = |name: &str| floats(name, &tensors.tensor(name).unwrap()).unwrap();
+        let filters = values("filters");
+        assert_eq!(filters[1], -2.0);
+        assert_ne!(filters[3], 0.3);
+        for (found, expected) in filters.iter().zip(FILTERS) {
             assert!((found - expected).abs() <= 0.5 * 2.0 / LEVELS + 1e-6, "{found} {expected}");
         }
-        assert_eq!(floats("bias", &tensors.tensor("bias").unwrap()).unwrap(), [1e-30]);
-        assert_eq!(tensors.len(), 2);
+        assert_eq!(values("first"), [1.0, 0.3, 0.1]);
+        assert_eq!(values("matrix"), [1.0, 0.3, 0.1, 0.2]);
+        assert_eq!(values("bias"), [1e-30]);
+        assert_eq!(tensors.len(), 4);
     }
 
     #[test]
     fn plain_files_stay_as_they_are() {
-        assert_eq!(expand(&plain(), 7).unwrap(), plain());
+        assert_eq!(expand(&plain(), VALUES).unwrap(), plain());
     }
 
     #[test]
     fn damaged_files_are_rejected() {
         let sound = quantise(&plain()).unwrap();
-        assert!(expand(&sound[..sound.len() / 2], 7).unwrap_err().contains("gzip"));
+        assert!(expand(&sound[..sound.len() / 2], VALUES).unwrap_err().contains("gzip"));
         assert!(quantise(b"nothing").is_err());
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
         std::io::Write::write_all(&mut bomb, &vec![0; 3 << 20]).unwrap();
-        assert!(expand(&bomb.finish().unwrap(), 7).unwrap_err().contains("more than"));
+        assert!(expand(&bomb.finish().unwrap(), VALUES).unwrap_err().contains("more than"));
     }
 }
