@@ -102,7 +102,7 @@ impl Recipe {
             precision: Precision::Single,
             batch_norm_momentum: 0.4,
             statistics: Statistics::Recomputed(10_000),
-            selection: Selection::Best,
+            selection: Selection::Last,
             seed: 1,
         }
     }

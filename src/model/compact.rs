@@ -2,8 +2,8 @@
 //!
 //! A fixed 2 x 2 stem whitens the image's patches; three blocks of two 3 x 3 convolutions, each with one max pooling,
 //! follow; the maximum over the last 3 x 3 positions goes to a linear layer. The shape is the one of cifar10-airbench
-//! (Jordan 2024), with equal widths and ReLU. At widths 128-128-128 it has 0.77 M parameters and takes 109 M
-//! multiply-adds an image; what it reached, in how many epochs and minutes, stands in `weights/README.md`.
+//! (Jordan 2024), narrower and with ReLU. At widths 64-128-176 it has 0.77 M parameters and takes 58 M multiply-adds an
+//! image; what it reached, in how many epochs and minutes, stands in `weights/README.md`.
 
 use burn::{
     module::{Module, Param},

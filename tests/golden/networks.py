@@ -91,7 +91,7 @@ class Compact(nn.Module):
 
     STEM = 24
 
-    def __init__(self, classes, widths=(128, 128, 128)):
+    def __init__(self, classes, widths=(64, 128, 176)):
         super().__init__()
         self.stem = nn.Conv2d(3, self.STEM, 2)
         self.stem.weight.requires_grad = False
