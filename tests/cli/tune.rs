@@ -31,7 +31,8 @@ fn best_setting_is_chosen_on_held_out_images_and_written_with_its_threshold() {
     let best = trials.iter().map(auroc).fold(0.0, f64::max);
     let chosen = trials.iter().find(|trial| auroc(trial) == best).unwrap();
     assert_eq!(chosen["epsilon"], tuning["best"]["epsilon"]);
-    assert!(table.contains(&format!("best: --epsilon {}", tuning["best"]["epsilon"])), "{table}");
+    let epsilon = chosen["epsilon"].as_f64().unwrap();
+    assert!(table.contains(&format!("best: --epsilon {epsilon} ")), "{table}");
 
     stdout(tune(&weights, images, dir.path()).arg("--write"));
     let after = manifest(&weights);
