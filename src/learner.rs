@@ -248,9 +248,9 @@ mod tests {
         use burn::tensor::Tolerance;
         let course = |network: &str, device: &Device| {
             let (mut learner, batch) = (learner_of(network, device, 1), batch());
-            let losses: Vec<f64> = (0..3)
+            let losses: Vec<f64> = (0..8)
                 .map(|_| {
-                    learner.step(&batch, 0.1);
+                    learner.step(&batch, 0.3);
                     learner.take_totals().unwrap().loss()
                 })
                 .collect();
@@ -265,9 +265,9 @@ mod tests {
         for network in ["compact-8-8-8", "compact-gelu-8-8-8"] {
             let (losses, statistics, logits) = course(network, &Device::flex());
             let (torch_losses, torch_statistics, torch_logits) = course(network, &Device::libtorch());
-            assert!(losses[2] < 0.99 * losses[0], "{losses:?}");
+            assert!(losses[7] < 0.9 * losses[0], "{losses:?}");
             for (loss, torch) in losses.iter().zip(&torch_losses) {
-                assert!((loss - torch).abs() < 1e-4 * loss, "{losses:?} {torch_losses:?}");
+                assert!((loss - torch).abs() < 1e-3 * loss, "{losses:?} {torch_losses:?}");
             }
             for (state, torch) in statistics.iter().zip(&torch_statistics) {
                 state.assert_approx_eq::<f32>(torch, Tolerance::rel_abs(1e-3, 1e-4));
