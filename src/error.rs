@@ -117,8 +117,8 @@ pub enum Error {
 
     /// A network's name that no family has.
     #[error(
-        "network `{name}`: expected compact, compact-A-B-C, compact-gelu-A-B-C, densenet-bc-DEPTH-GROWTH or \
-         wrn-DEPTH-WIDEN (depth 10, 16, 22, ...; sizes of at least 1)"
+        "network `{name}`: expected compact, compact-A-B-C, densenet-bc-DEPTH-GROWTH or wrn-DEPTH-WIDEN \
+         (depth 10, 16, 22, ...; sizes of at least 1)"
     )]
     UnknownNetwork {
         /// The name found.

@@ -27,14 +27,13 @@ pub mod compact;
 pub mod densenet;
 pub mod wide_resnet;
 
-pub use compact::{Activation, Compact};
+pub use compact::Compact;
 pub use densenet::DenseNet;
 pub use wide_resnet::WideResNet;
 
 /// Which network: a family and its size.
 ///
-/// Written and read as the field writes them: `compact-64-128-176`, `compact-gelu-64-128-176`, `densenet-bc-100-12`,
-/// `wrn-28-10`.
+/// Written and read as the field writes them: `compact-64-128-176`, `densenet-bc-100-12`, `wrn-28-10`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Network {
@@ -42,8 +41,6 @@ pub enum Network {
     Compact {
         /// Channels of the three blocks.
         widths: [usize; 3],
-        /// What follows each convolution.
-        activation: Activation,
     },
     /// DenseNet-BC (Huang et al. 2017).
     DenseNetBc {
@@ -63,7 +60,7 @@ pub enum Network {
 
 impl Network {
     /// The compact network of the default width.
-    pub const COMPACT: Network = Network::Compact { widths: [64, 128, 176], activation: Activation::Relu };
+    pub const COMPACT: Network = Network::Compact { widths: [64, 128, 176] };
 
     /// Makes a freshly initialised classifier with `classes` logits.
     ///
@@ -71,9 +68,7 @@ impl Network {
     pub fn init(&self, classes: usize, mode: TrainingMode, rng: &mut ChaCha8Rng, device: &Device) -> Classifier {
         let init = &mut Init { mode, rng, device };
         match *self {
-            Network::Compact { widths, activation } => {
-                Classifier::Compact(Compact::new(widths, activation, classes, init))
-            }
+            Network::Compact { widths } => Classifier::Compact(Compact::new(widths, classes, init)),
             Network::DenseNetBc { depth, growth } => Classifier::DenseNet(DenseNet::new(depth, growth, classes, init)),
             Network::WideResNet { depth, widen } => {
                 Classifier::WideResNet(WideResNet::new(depth, widen, classes, init))
@@ -84,7 +79,7 @@ impl Network {
     /// Multiply-adds of one forward pass of one image.
     pub fn multiply_adds(&self) -> u64 {
         match *self {
-            Network::Compact { widths, .. } => compact::multiply_adds(widths),
+            Network::Compact { widths } => compact::multiply_adds(widths),
             Network::DenseNetBc { depth, growth } => densenet::multiply_adds(depth, growth),
             Network::WideResNet { depth, widen } => wide_resnet::multiply_adds(depth, widen),
         }
@@ -94,10 +89,7 @@ impl Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Network::Compact { widths: [a, b, c], activation } => {
-                let activation = if *activation == Activation::Gelu { "gelu-" } else { "" };
-                write!(f, "compact-{activation}{a}-{b}-{c}")
-            }
+            Network::Compact { widths: [a, b, c] } => write!(f, "compact-{a}-{b}-{c}"),
             Network::DenseNetBc { depth, growth } => write!(f, "densenet-bc-{depth}-{growth}"),
             Network::WideResNet { depth, widen } => write!(f, "wrn-{depth}-{widen}"),
         }
@@ -116,13 +108,12 @@ impl FromStr for Network {
         if name == "compact" {
             return Ok(Network::COMPACT);
         }
-        let (family, sizes) = ["compact-gelu-", "compact-", "densenet-bc-", "wrn-"]
+        let (family, sizes) = ["compact-", "densenet-bc-", "wrn-"]
             .into_iter()
             .find_map(|family| Some((family, numbers(name.strip_prefix(family)?)?)))
             .ok_or_else(unknown)?;
         match (family, sizes.as_slice()) {
-            ("compact-", &[a, b, c]) => Ok(Network::Compact { widths: [a, b, c], activation: Activation::Relu }),
-            ("compact-gelu-", &[a, b, c]) => Ok(Network::Compact { widths: [a, b, c], activation: Activation::Gelu }),
+            ("compact-", &[a, b, c]) => Ok(Network::Compact { widths: [a, b, c] }),
             ("densenet-bc-", &[depth, growth]) if deep(depth) => Ok(Network::DenseNetBc { depth, growth }),
             ("wrn-", &[depth, widen]) if deep(depth) => Ok(Network::WideResNet { depth, widen }),
             _ => Err(unknown()),
@@ -357,7 +348,7 @@ mod tests {
 
     #[test]
     fn logits_have_one_column_a_kept_class() {
-        for name in ["compact-8-16-8", "compact-gelu-8-16-8", "densenet-bc-10-4", "wrn-10-1"] {
+        for name in ["compact-8-16-8", "densenet-bc-10-4", "wrn-10-1"] {
             let images = Tensor::zeros([3, 3, 32, 32], &Device::flex());
             let logits = classifier(name, 8).valid().forward(images);
             assert_eq!(logits.dims(), [3, 8], "{name}");
@@ -374,14 +365,14 @@ mod tests {
 
     #[test]
     fn a_network_is_read_as_it_is_written() {
-        for name in ["compact-64-256-256", "compact-gelu-64-128-176", "densenet-bc-40-12", "wrn-16-2"] {
+        for name in ["compact-64-256-256", "densenet-bc-40-12", "wrn-16-2"] {
             assert_eq!(name.parse::<Network>().unwrap().to_string(), name);
         }
     }
 
     #[test]
     fn unknown_networks_are_rejected() {
-        for name in ["", "resnet-18", "wrn-27-10", "wrn-28", "compact-0-1-1", "compact-gelu", "densenet-bc-x-12"] {
+        for name in ["", "resnet-18", "wrn-27-10", "wrn-28", "compact-0-1-1", "densenet-bc-x-12"] {
             assert!(matches!(name.parse::<Network>(), Err(Error::UnknownNetwork { .. })));
         }
     }

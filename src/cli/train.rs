@@ -13,7 +13,7 @@ use eloc::{
     fold::{self, Fold},
     image::Normalisation,
     metrics::threshold_at_tpr,
-    model::{Activation, Network, Precision},
+    model::{Network, Precision},
     odin::{GradientMode, Odin},
     recipe::{Recipe, Schedule, Selection, Statistics},
     report::Provenance,
@@ -46,8 +46,8 @@ pub struct TrainArgs {
     /// Folder of the run; made, or gone on with [default: runs/DATASET-NETWORK].
     #[arg(long)]
     out: Option<PathBuf>,
-    /// compact, compact-A-B-C, compact-gelu-A-B-C, densenet-bc-DEPTH-GROWTH (100-12) or wrn-DEPTH-WIDEN (28-10)
-    /// [default: compact, for shapes a narrow one].
+    /// compact, compact-A-B-C, densenet-bc-DEPTH-GROWTH (100-12) or wrn-DEPTH-WIDEN (28-10) [default: compact, for
+    /// shapes a narrow one].
     #[arg(long)]
     network: Option<Network>,
     /// Settings to start from; every flag below overrides one of them.
@@ -301,7 +301,7 @@ impl TrainArgs {
 /// Dropout of the wide residual network in the paper.
 const WIDE_RESNET_DROPOUT: f64 = 0.3;
 /// A compact network narrow enough to learn the built-in set in minutes without a GPU.
-const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64], activation: Activation::Relu };
+const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
 /// Share of the held-out training images that the threshold accepts.
 pub const THRESHOLD_TPR: f64 = 0.95;
 /// Images of each set that the built-in set's ensemble is measured on after its training.

@@ -2,20 +2,13 @@
 //!
 //! A fixed 2 x 2 stem whitens the image's patches; three blocks of two 3 x 3 convolutions, each with one max pooling,
 //! follow; the maximum over the last 3 x 3 positions goes to a linear layer. The shape is the one of cifar10-airbench
-//! (Jordan 2024), narrower, with ReLU or GELU. At widths 64-128-176 it has 0.77 M parameters and takes 58 M multiply-adds an
+//! (Jordan 2024), narrower and with ReLU. At widths 64-128-176 it has 0.77 M parameters and takes 58 M multiply-adds an
 //! image; what it reached, in how many epochs and minutes, stands in `weights/README.md`.
-
-use std::f64::consts::FRAC_2_PI;
 
 use burn::{
     module::{Module, Param},
     nn::{BatchNorm, Dropout, Linear},
-    tensor::{
-        Tensor, TensorData,
-        activation::{relu, sigmoid},
-        module::max_pool2d,
-        ops::MaxPoolOptions,
-    },
+    tensor::{Tensor, TensorData, activation::relu, module::max_pool2d, ops::MaxPoolOptions},
 };
 use nalgebra::{SMatrix, SymmetricEigen};
 use rand_distr::Uniform;
@@ -34,29 +27,6 @@ const WHITENING_EPSILON: f64 = 5e-4;
 /// The logits are scaled by this, so that training starts from nearly uniform output.
 const LOGIT_SCALE: f64 = 1.0 / 9.0;
 
-/// What follows each convolution and its normalisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// max(0, x).
-    Relu,
-    /// GELU's tanh approximation (Hendrycks & Gimpel 2016): x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
-    Gelu,
-}
-
-impl Activation {
-    fn of<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Activation::Relu => relu(x),
-            // (1 + tanh y) / 2 is sigmoid(2 y), which no device lets overflow.
-            Activation::Gelu => {
-                let slope = 2.0 * FRAC_2_PI.sqrt();
-                let y = (x.clone().square() * (0.044715 * slope) + slope) * x.clone();
-                sigmoid(y) * x
-            }
-        }
-    }
-}
-
 /// The compact network.
 #[derive(Module, Debug)]
 pub struct Compact {
@@ -66,11 +36,9 @@ pub struct Compact {
     block3: Block,
     dropout: Dropout,
     fc: Linear,
-    #[module(skip)]
-    activation: Activation,
 }
 
-/// conv 3 x 3 - max pool 2 - BN - activation - conv 3 x 3 - BN - activation.
+/// conv 3 x 3 - max pool 2 - BN - ReLU - conv 3 x 3 - BN - ReLU.
 #[derive(Module, Debug)]
 struct Block {
     conv1: Convolution,
@@ -80,7 +48,7 @@ struct Block {
 }
 
 impl Compact {
-    pub(crate) fn new(widths: [usize; 3], activation: Activation, classes: usize, init: &mut Init) -> Self {
+    pub(crate) fn new(widths: [usize; 3], classes: usize, init: &mut Init) -> Self {
         let mut stem = init.conv_from([3, 2 * PATCH], 2, 1, uniform(PATCH));
         stem.weight = stem.weight.set_require_grad(false);
         stem.bias = Some(Param::from_data(TensorData::zeros::<f32, _>([2 * PATCH]), init.device));
@@ -92,16 +60,15 @@ impl Compact {
             block3: Block::new([b, c], init),
             dropout: init.dropout(),
             fc: init.linear(c, classes, false),
-            activation,
         }
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self.activation.of(self.stem.forward(images)); // [n, 24, 31, 31]
-        let x = self.block1.forward(x, self.activation); // [n, a, 15, 15]
-        let x = self.block2.forward(x, self.activation); // [n, b, 7, 7]
-        let x = self.block3.forward(x, self.activation); // [n, c, 3, 3]
+        let x = relu(self.stem.forward(images)); // [n, 24, 31, 31]
+        let x = self.block1.forward(x); // [n, a, 15, 15]
+        let x = self.block2.forward(x); // [n, b, 7, 7]
+        let x = self.block3.forward(x); // [n, c, 3, 3]
         let features = x.flatten::<3>(2, 3).max_dim(2).squeeze_dim::<2>(2); // [n, c]
         self.fc.forward(self.dropout.forward(features)) * LOGIT_SCALE
     }
@@ -145,10 +112,10 @@ impl Block {
         }
     }
 
-    fn forward(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let x = max_pool2d(self.conv1.forward(input), MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = activation.of(batch_norm(&self.bn1, x));
-        activation.of(batch_norm(&self.bn2, self.conv2.forward(x)))
+        let x = relu(batch_norm(&self.bn1, x));
+        relu(batch_norm(&self.bn2, self.conv2.forward(x)))
     }
 }
 

@@ -14,7 +14,7 @@ use burn::{
 };
 use tch::Kind;
 
-use super::{Activation, Block, Compact, LOGIT_SCALE};
+use super::{Block, Compact, LOGIT_SCALE};
 use crate::model::{Convolution, Precision};
 
 /// The forward passes of one training step.
@@ -35,7 +35,7 @@ impl<'a> Graph<'a> {
     pub(crate) fn forward(&mut self, images: Tensor<4>) -> Tensor<2> {
         let net = self.net;
         let x = channels_last(&torch(images).expect("images are where the weights are"));
-        let x = net.activation.of_torch(self.convolution(&net.stem, &x));
+        let x = self.convolution(&net.stem, &x).relu();
         let x = [&net.block1, &net.block2, &net.block3].into_iter().fold(x, |x, block| self.block(block, &x));
         let (features, _) = x.flatten(2, 3).to_kind(Kind::Float).max_dim(2, false);
         let logits = features.dropout(net.dropout.prob, true).matmul(&self.parameter(&net.fc.weight)) * LOGIT_SCALE;
@@ -64,9 +64,9 @@ impl<'a> Graph<'a> {
 
     fn block(&mut self, block: &Block, input: &tch::Tensor) -> tch::Tensor {
         let x = self.convolution(&block.conv1, input).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
-        let x = self.net.activation.of_torch(self.batch_norm(&block.bn1, &x));
+        let x = self.batch_norm(&block.bn1, &x).relu();
         let x = self.convolution(&block.conv2, &x);
-        self.net.activation.of_torch(self.batch_norm(&block.bn2, &x))
+        self.batch_norm(&block.bn2, &x).relu()
     }
 
     fn convolution(&mut self, layer: &Convolution, input: &tch::Tensor) -> tch::Tensor {
@@ -111,15 +111,6 @@ impl<'a> Graph<'a> {
         let leaf = value.detach().set_requires_grad(parameter.is_require_grad());
         self.parameters.push((parameter.id, leaf.shallow_clone()));
         leaf
-    }
-}
-
-impl Activation {
-    fn of_torch(self, x: tch::Tensor) -> tch::Tensor {
-        match self {
-            Activation::Relu => x.relu(),
-            Activation::Gelu => x.gelu("tanh"),
-        }
     }
 }
 
