@@ -8,7 +8,6 @@ use crate::{
     ensemble::{Outputs, Score},
     error::Result,
     metrics::{Definition, Metrics, metrics},
-    model::Network,
     odin::Odin,
 };
 
@@ -19,8 +18,8 @@ pub struct Report {
     pub provenance: Provenance,
     /// Data set the ensemble was trained on.
     pub trained_on: String,
-    /// The folds' network.
-    pub network: Network,
+    /// The folds' network, by its name: a report may outlive a network.
+    pub network: String,
     /// Number of folds.
     pub folds: usize,
     /// Temperature, epsilon and gradient of the perturbation.
@@ -243,7 +242,7 @@ mod tests {
         Report {
             provenance: Provenance::new("eloc evaluate".to_owned(), "CPU".to_owned(), 2.0),
             trained_on: "shapes".to_owned(),
-            network: Network::COMPACT,
+            network: "compact-64-128-176".into(),
             folds: 5,
             odin: Odin::default(),
             definition: Definition::Reference,

@@ -255,7 +255,7 @@ impl Ensemble {
         plain(&Report {
             provenance: Provenance::new("page".to_owned(), input.device(), input.seconds()),
             trained_on: self.manifest.dataset.clone(),
-            network: self.manifest.network.clone(),
+            network: self.manifest.network.to_string(),
             folds: id_outputs.len(),
             odin,
             definition,

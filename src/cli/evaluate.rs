@@ -203,7 +203,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let report = Report {
         provenance: Provenance::new(super::command_line(), device.name, seconds),
         trained_on: manifest.dataset.clone(),
-        network: manifest.network.clone(),
+        network: manifest.network.to_string(),
         folds: members.len(),
         odin,
         definition,
