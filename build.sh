@@ -129,12 +129,11 @@ run_tests() {
     set_up_debian chromium chromium
     set_up_debian chromedriver chromium-driver
     set_up_npm playwright-core "$PLAYWRIGHT"
-    set_up_target
     cargo fmt --check
     cargo clippy --release --all-targets -- -D warnings
     cargo test --release
-    cargo clippy --lib --test parity "${wasm[@]}" -- -D warnings
     build_site
+    cargo clippy --lib --test parity "${wasm[@]}" -- -D warnings
     CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
         cargo test --test parity "${wasm[@]}"
