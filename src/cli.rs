@@ -96,5 +96,6 @@ impl Cli {
 
 /// The command line, with the tool's name in place of its path.
 fn command_line() -> String {
-    std::iter::once("eloc".to_owned()).chain(std::env::args().skip(1)).collect::<Vec<_>>().join(" ")
+    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once("eloc".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }

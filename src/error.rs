@@ -185,6 +185,10 @@ pub enum Error {
     #[error("manifest: expected a manifest of format {format}, found other JSON or none", format = crate::weights::FORMAT)]
     Manifest(#[from] serde_json::Error),
 
+    /// A manifest whose values do not fit together.
+    #[error("manifest: expected {expected}, found {found}")]
+    ManifestValue { expected: &'static str, found: String },
+
     /// Weights of another version of the format.
     #[error("manifest: expected format {expected}, found {found}; train again or take a matching version of eloc")]
     WeightsVersion {

@@ -75,9 +75,10 @@ pub enum Statistics {
 pub enum Selection {
     /// The last.
     Last,
-    /// Of those within two points of the best accuracy so far, the one with the highest AUROC of the fold score.
+    /// An epoch takes over that is within two points of the best accuracy so far and has a higher AUROC of the fold score
+    /// than the one before, or finds that one further behind.
     Best,
-    /// The same with the lowest detection error (Vyas et al. 2018, section 4.1).
+    /// The same with a lower detection error (Vyas et al. 2018, section 4.1).
     Paper,
     /// The highest AUROC of the max softmax, as the published code does.
     Reference,

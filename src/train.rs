@@ -225,9 +225,11 @@ fn recompute_statistics(learner: &mut Learner, batches: &Batches) {
     let images = &batches.kept[..batches.kept.len().min(images)];
     // Forward passes that no backward pass follows would keep their activations for one.
     let mut model = learner.model.clone().no_grad();
-    for (index, part) in images.chunks(STATISTICS_BATCH).enumerate() {
-        // Shares of 1, 1/2, 1/3, ... give the mean over all parts.
-        model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = 1.0 / (index + 1) as f64);
+    let mut seen = 0;
+    for part in images.chunks(STATISTICS_BATCH) {
+        // With a part's share of the images so far, the running means end as those over all images.
+        seen += part.len();
+        model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = part.len() as f64 / seen as f64);
         learner.forward(&model, &batches.pixels(part));
     }
     for (norm, measured) in learner.model.batch_norms_mut().into_iter().zip(model.batch_norms_mut()) {

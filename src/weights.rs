@@ -96,7 +96,8 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// [`Error::Manifest`] for bytes that are no manifest, [`Error::WeightsVersion`] for another version's.
+    /// [`Error::Manifest`] for bytes that are no manifest, [`Error::WeightsVersion`] for another version's,
+    /// [`Error::ManifestValue`] for one that no training writes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -106,7 +107,39 @@ impl Manifest {
         if version.format != FORMAT {
             return Err(Error::WeightsVersion { expected: FORMAT, found: version.format });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        let manifest: Manifest = serde_json::from_slice(bytes)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Refuses what would make a reader index or divide by what is not there.
+    fn check(&self) -> Result<()> {
+        let refused = |expected, found: String| Err(Error::ManifestValue { expected, found });
+        let classes = self.classes.len();
+        if classes == 0 {
+            return refused("at least one class", "none".to_owned());
+        }
+        if !(0.0..1.0).contains(&self.hold_out) {
+            return refused("a hold_out from 0 to below 1", self.hold_out.to_string());
+        }
+        if !self.normalisation.std.iter().all(|&std| std > 0.0) {
+            return refused("standard deviations above 0", format!("{:?}", self.normalisation.std));
+        }
+        for (index, Fold { number, kept, .. }) in self.folds.iter().map(|entry| &entry.fold).enumerate() {
+            if self.folds[..index].iter().any(|before| before.fold.number >= *number) {
+                return refused(
+                    "folds by number",
+                    format!("fold {number} after fold {}", self.folds[index - 1].fold.number),
+                );
+            }
+            if kept.is_empty() || kept.iter().any(|&class| class >= classes) {
+                return refused(
+                    "one or more of the classes kept by each fold",
+                    format!("{kept:?} of {classes} in fold {number}"),
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The manifest as JSON.

@@ -128,6 +128,9 @@ impl Scored {
                 let pair = |(source, now): (&String, &f64)| Some((*now, *scores.get(source.as_str())?));
                 sources.iter().zip(&self.scores).filter_map(pair).collect()
             }
+            None if self.scores.len() != before.scores.len() => {
+                return format!("{} images now, {} in the file: not compared", self.scores.len(), before.scores.len());
+            }
             None => self.scores.iter().copied().zip(before.scores.iter().copied()).collect(),
         };
         let count = self.scores.len();
@@ -164,6 +167,8 @@ mod tests {
         let now = Scored { sources: None, scores: vec![1.0, 2.0] };
         let before = EarlierScores { images: vec!["test 0".into(), "test 1".into()], scores: vec![1.0, 2.0] };
         assert_eq!(now.difference(&before), "scores of 2 of 2 images compared, largest difference 0.00e0");
+        let other = EarlierScores { images: vec!["test 0".into()], scores: vec![1.0] };
+        assert_eq!(now.difference(&other), "2 images now, 1 in the file: not compared");
     }
 
     #[test]

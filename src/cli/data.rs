@@ -55,7 +55,8 @@ pub fn is_built_in(name: &str) -> bool {
     ["cifar10", "cifar100", SHAPES].contains(&name)
 }
 
-/// The data set called `name`, the value of `flag`: auto, cifar10, cifar100, shapes, or a folder of class/name.png.
+/// The data set called `name`, the value of `flag`: auto, cifar10, cifar100, shapes, or a folder of class/name.png, whose
+/// name in tables is never that of another set.
 pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData> {
     let cifar = |which| cifar_or_download(which, args);
     match name {
@@ -79,7 +80,12 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
                 bail!("{flag}: expected auto, cifar10, cifar100, {SHAPES} or a folder, found {folder}");
             }
             let (train, test) = files::image_folder(path, TEST_SEED, TEST_SHARE)?;
-            let name = path.canonicalize()?.file_name().map_or("images".into(), |name| name.to_string_lossy().into());
+            eprintln!("{folder}: {} images to train on and {} to test with", train.len(), test.len());
+            let mut name: String =
+                path.canonicalize()?.file_name().map_or("images".into(), |name| name.to_string_lossy().into());
+            if is_built_in(&name) {
+                name += "-images";
+            }
             Ok(TrainingData { name, train, test })
         }
     }
@@ -87,23 +93,28 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
 
 /// The out-of-distribution set called `name`: a file, a folder, an archive, a set in the data folder, or noise.
 pub fn image_set(name: &str, args: &DataArgs) -> Result<ImageSet> {
-    reported(files::image_set(name, &args.dir(), NOISE_SEED)?)
+    Ok(reported(files::image_set(name, &args.dir(), NOISE_SEED)?))
 }
 
-/// The images in a file, a folder or an archive.
+/// The images in a file, a folder or an archive; each one's source starts with `path`.
 pub fn images_at(path: &Path) -> Result<ImageSet> {
     if !path.exists() {
         bail!("{}: expected an image, a folder or an archive, found nothing", path.display());
     }
-    reported(files::image_set(&path.to_string_lossy(), Path::new(""), NOISE_SEED)?)
+    let name = path.to_string_lossy();
+    let mut set = reported(files::read_image_set(path, &name)?);
+    if set.sources != [name.as_ref()] {
+        set.sources.iter_mut().for_each(|source| *source = path.join(&source).to_string_lossy().into_owned());
+    }
+    Ok(set)
 }
 
 /// Says on the error stream which files were skipped.
-fn reported(set: ImageSet) -> Result<ImageSet> {
+fn reported(set: ImageSet) -> ImageSet {
     if let Some((source, reason)) = set.skipped.first() {
         eprintln!("{}: {} files were skipped, the first {source}: {reason}", set.name, set.skipped.len());
     }
-    Ok(set)
+    set
 }
 
 /// The built-in data set.

@@ -21,7 +21,7 @@ use super::{
     compare::{Earlier, Scored},
     data::{self, DataArgs},
     device::DeviceChoice,
-    files, output,
+    output,
     scoring::{self, Cache},
     store,
     train::OdinArgs,
@@ -33,8 +33,8 @@ pub struct EvaluateArgs {
     /// Folder of the weights.
     #[arg(long)]
     pub weights: PathBuf,
-    /// In-distribution test set: cifar10, cifar100, shapes or a folder of class/name.png [default: the set that the
-    /// weights were trained on].
+    /// In-distribution test set: cifar10, cifar100, shapes or a folder of class/name.png, of which a fifth is measured, as
+    /// `train` holds it out, or of test/class/name.png beside train/ [default: the set that the weights were trained on].
     #[arg(long)]
     pub id: Option<String>,
     /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, uniform, gaussian,
@@ -44,7 +44,7 @@ pub struct EvaluateArgs {
     /// Score only the first N images of each set.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
-    /// Use only the first N folds; the others may be missing.
+    /// Use only the first N of the trained folds; others may be missing.
     #[arg(long, value_name = "N")]
     pub folds: Option<NonZeroUsize>,
     /// Definition of the metrics [default: standard, or that of --compare].
@@ -123,17 +123,24 @@ impl EvaluateArgs {
 pub fn run(args: &EvaluateArgs) -> Result<()> {
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let device = args.device.open()?;
-    let (mut manifest, members) = match args.folds {
-        Some(folds) => store::read_first_folds(&args.weights, folds.get(), &device.device)?,
-        None => store::read_ensemble(&args.weights, &device.device)?,
-    };
+    if let (Some(path), Some(earlier)) = (&args.compare, &earlier)
+        && earlier.report.ood.iter().any(|set| set.epsilon.is_some())
+    {
+        bail!("{}: expected one epsilon for all sets, found one for each, as of --protocol reference", path.display());
+    }
+    let (mut manifest, members) =
+        match args.folds.map(NonZeroUsize::get).or(earlier.as_ref().map(|earlier| earlier.report.folds)) {
+            Some(folds) => store::read_first_folds(&args.weights, folds, &device.device)?,
+            None => store::read_ensemble(&args.weights, &device.device)?,
+        };
     manifest.odin = args.odin.over(earlier.as_ref().map_or(manifest.odin, |earlier| earlier.report.odin))?;
     let odin = manifest.odin;
     let id_name = match (&args.id, &earlier) {
         (Some(id), _) => id,
         (None, Some(earlier)) if data::is_built_in(&earlier.report.id.name) => &earlier.report.id.name,
-        (None, _) if data::is_built_in(&manifest.dataset) => &manifest.dataset,
-        (None, _) => {
+        (None, Some(earlier)) => bail!("--id: expected what the file calls {}, found no --id", earlier.report.id.name),
+        (None, None) if data::is_built_in(&manifest.dataset) => &manifest.dataset,
+        (None, None) => {
             bail!("--id: expected the folder of {}, which the weights were trained on, found no --id", manifest.dataset)
         }
     };
@@ -164,7 +171,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         (None, None) if args.protocol.is_some() => Definition::Reference,
         (None, None) => Definition::Standard,
     };
-    let cache = Cache::new(&files::data_dir(args.data.dir.as_deref()).join("logits"));
+    let data_dir = args.data.dir();
+    let cache = Cache::new(&data_dir, &device.name);
     let start = Instant::now();
     let outputs = |manifest: &Manifest, what: &str, images: &[u8]| {
         scoring::outputs(manifest, &members, what, images, Some(&cache), &device.device)
@@ -201,7 +209,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let images: usize = scored.iter().map(|set| set.scores.len()).sum();
     let seconds = start.elapsed().as_secs_f64();
     let report = Report {
-        provenance: Provenance::new(super::command_line(), device.name, seconds),
+        provenance: Provenance::new(super::command_line(), device.name.clone(), seconds),
         trained_on: manifest.dataset.clone(),
         network: manifest.network.to_string(),
         folds: members.len(),

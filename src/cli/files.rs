@@ -237,7 +237,9 @@ fn shapes(count: usize, _seed: u64) -> ImageSet {
     ImageSet { name: "shapes".to_owned(), images: set.images, sources, skipped: Vec::new() }
 }
 
-fn read_image_set(path: &Path, name: &str) -> Result<ImageSet> {
+/// Unlabelled images of a folder, an archive or a file, as a set called `name`; `name` is also the source of the image
+/// in a file.
+pub fn read_image_set(path: &Path, name: &str) -> Result<ImageSet> {
     let set = || {
         let loaded = if path.is_dir() {
             load_files(files_below(path)?)?

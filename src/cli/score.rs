@@ -31,10 +31,11 @@ pub struct ScoreArgs {
 /// One image's line.
 #[derive(Serialize)]
 struct Line<'a> {
+    /// The argument, and the path below it where that is a folder or an archive.
     image: &'a str,
     /// Higher is more in-distribution.
     score: f64,
-    /// Whether the score reaches the weights' threshold.
+    /// Whether the score reaches the weights' threshold; none where it was set with another temperature or perturbation.
     in_distribution: Option<bool>,
     class: &'a str,
     /// Probability of the class, the mean over folds.
@@ -47,12 +48,25 @@ struct Line<'a> {
 pub fn run(args: &ScoreArgs) -> Result<()> {
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
-    manifest.odin = args.odin.over(manifest.odin)?;
+    let calibrated = manifest.odin;
+    manifest.odin = args.odin.over(calibrated)?;
+    // Scores of another temperature or perturbation lie elsewhere.
+    let threshold = manifest.threshold.filter(|_| manifest.odin == calibrated);
     if !args.json {
         output::line("score\tverdict\tclass\tprobability\timage")?;
     }
+    let mut unreadable = None;
     for path in &args.images {
-        let set = data::images_at(path)?;
+        let set = match data::images_at(path) {
+            Ok(set) => set,
+            // The others are scored all the same.
+            Err(error) => {
+                if let Some(before) = unreadable.replace(error) {
+                    eprintln!("eloc: {before:#}");
+                }
+                continue;
+            }
+        };
         let outputs = scoring::outputs(&manifest, &members, &set.name, &set.images, None, &device.device)?;
         let view = scoring::view(&manifest, &members, &outputs);
         let fold_scores = view.fold_scores();
@@ -62,7 +76,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
             let line = Line {
                 image,
                 score,
-                in_distribution: manifest.threshold.map(|threshold| score >= threshold),
+                in_distribution: threshold.map(|threshold| score >= threshold),
                 class: &manifest.classes[class],
                 probability: probabilities[class],
                 fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
@@ -70,7 +84,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
             output::line(if args.json { serde_json::to_string(&line)? } else { line.text() })?;
         }
     }
-    Ok(())
+    unreadable.map_or(Ok(()), Err)
 }
 
 impl Line<'_> {

@@ -1,6 +1,7 @@
 //! Runs an ensemble over image sets, with progress, and keeps each fold's logits so that a run can be gone on with.
 
 use std::{
+    cell::Cell,
     fs,
     path::{Path, PathBuf},
 };
@@ -21,19 +22,24 @@ use super::{progress, store};
 const BATCH: usize = 100;
 
 /// Where the logits of finished folds are kept.
-pub struct Cache {
+pub struct Cache<'a> {
     folder: PathBuf,
+    /// Name of the device that computes.
+    device: &'a str,
+    /// Whether something could not be written.
+    failed: Cell<bool>,
 }
 
-impl Cache {
-    /// A cache in `folder`, which need not exist.
-    pub fn new(folder: &Path) -> Self {
-        Cache { folder: folder.to_owned() }
+impl<'a> Cache<'a> {
+    /// The cache in the data folder `data`, which need not exist, for what `device` computes.
+    pub fn new(data: &Path, device: &'a str) -> Self {
+        Cache { folder: data.join("logits"), device, failed: Cell::new(false) }
     }
 
-    /// One file for each fold's weights, images and perturbation.
+    /// One file for each fold's weights, images and perturbation, and for whatever computes them.
     fn path(&self, entry: &FoldEntry, images: &[u8], odin: &Odin) -> PathBuf {
-        let key = format!("{} {} {odin:?}", entry.sha256, sha256(images));
+        let build = (env!("CARGO_PKG_VERSION"), option_env!("ELOC_COMMIT"));
+        let key = format!("{} {} {odin:?} {build:?} {}", entry.sha256, sha256(images), self.device);
         self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
     }
 
@@ -45,10 +51,15 @@ impl Cache {
         (bytes.len() == 8 * values).then(|| FoldOutputs { logits: logits.to_vec(), perturbed: perturbed.to_vec() })
     }
 
-    fn write(path: &Path, outputs: &FoldOutputs) -> Result<()> {
+    /// Says once where that cannot be done.
+    fn write(&self, path: &Path, outputs: &FoldOutputs) {
         let values = outputs.logits.iter().chain(&outputs.perturbed);
         let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
-        store::write(path, &bytes)
+        if let Err(error) = store::write(path, &bytes)
+            && !self.failed.replace(true)
+        {
+            eprintln!("{error:#}; going on without, but the next run will have to compute it again");
+        }
     }
 }
 
@@ -58,7 +69,7 @@ pub fn outputs(
     members: &[Member],
     what: &str,
     images: &[u8],
-    cache: Option<&Cache>,
+    cache: Option<&Cache<'_>>,
     device: &Device,
 ) -> Result<Vec<FoldOutputs>> {
     let count = images.len() / PIXELS;
@@ -81,8 +92,8 @@ pub fn outputs(
                     outputs.extend(&part.with_context(|| format!("{what}, fold {}", member.fold.number))?);
                     bar.inc((batch.len() / PIXELS) as u64);
                 }
-                if let Some(path) = &path {
-                    Cache::write(path, &outputs)?;
+                if let Some((cache, path)) = cache.zip(path.as_deref()) {
+                    cache.write(path, &outputs);
                 }
                 outputs
             }

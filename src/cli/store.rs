@@ -1,7 +1,7 @@
 //! Files of a training run and of a weights folder: written beside and renamed, so that nothing is ever half there.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -16,9 +16,15 @@ use eloc::{
 use serde::{Deserialize, Serialize};
 
 /// Writes `bytes` to a file beside `path` and renames it to `path`; makes the folder where it is missing.
+///
+/// A link is followed, and what is there and no file, such as `/dev/stdout`, is written to as it is.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let target = path.canonicalize().unwrap_or(path.to_owned());
+    let folder = target.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
+        if target.exists() && !target.is_file() {
+            return fs::write(&target, bytes);
+        }
         fs::create_dir_all(folder)?;
         let mut beside = tempfile::NamedTempFile::new_in(folder)?;
         beside.write_all(bytes)?;
@@ -26,7 +32,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         // The default of temporary files is to hide them from other users.
         #[cfg(unix)]
         fs::set_permissions(beside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-        beside.persist(path)?;
+        beside.persist(&target)?;
         Ok(())
     };
     write().with_context(|| format!("{}: could not be written", path.display()))
@@ -57,11 +63,12 @@ pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Me
     read_folds(folder, manifest, device)
 }
 
-/// Reads the first `count` folds of a weights folder, in which others may still be missing.
+/// Reads the first `count` of the trained folds of a weights folder, in which others may still be missing.
 pub fn read_first_folds(folder: &Path, count: usize, device: &Device) -> Result<(Manifest, Vec<Member>)> {
     let mut manifest = existing_manifest(folder)?;
-    let found = manifest.folds.len();
-    ensure!((1..=found).contains(&count), "--folds: expected 1 to {found}, found {count}");
+    let trained = manifest.folds.len();
+    ensure!(trained > 0, "{}: expected a trained fold, found none", folder.display());
+    ensure!((1..=trained).contains(&count), "--folds: expected 1 to {trained}, found {count}");
     manifest.folds.truncate(count);
     read_folds(folder, manifest, device)
 }
@@ -108,24 +115,49 @@ pub fn update_manifest(
 pub const CHECKPOINTS: &str = "checkpoints";
 
 /// The checkpoints of one fold: a folder an epoch, made complete and then renamed.
+///
+/// No other process has the same fold's as long as the value lives.
 pub struct Checkpoints {
     folder: PathBuf,
+    /// Hash of the run's settings and images: a checkpoint of others is of no use.
+    run: String,
+    lock: PathBuf,
+    _locked: File,
 }
 
 /// What a checkpoint's JSON file holds.
 #[derive(Serialize, Deserialize)]
 struct State {
+    /// Hash of the settings and images of its run.
+    run: String,
     history: Vec<EpochRecord>,
     selected: Option<usize>,
 }
 
 impl Checkpoints {
-    /// The checkpoints of fold `fold` of the run in `run`.
-    pub fn new(run: &Path, fold: usize) -> Self {
-        Checkpoints { folder: run.join(CHECKPOINTS).join(format!("fold-{fold}")) }
+    /// The checkpoints of fold `fold` in the folder `out` of a run, whose settings and images have the hash `run`.
+    ///
+    /// # Errors
+    /// When another process is training the fold.
+    pub fn new(out: &Path, fold: usize, run: String) -> Result<Self> {
+        let lock = out.join(format!(".fold-{fold}.lock"));
+        let file = File::create(&lock).with_context(|| format!("{}: could not be written", lock.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another process is training fold {fold}; --fold trains another one", out.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("{}: could not be locked", lock.display()));
+            }
+        }
+        Ok(Checkpoints { folder: out.join(CHECKPOINTS).join(format!("fold-{fold}")), run, lock, _locked: file })
     }
 
     /// The newest one, where there is any.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of a run with other settings or images.
     pub fn load(&self) -> Result<Option<Checkpoint>> {
         let Some(folder) = self.epochs()?.pop() else { return Ok(None) };
         let read = |name: &str| {
@@ -134,6 +166,12 @@ impl Checkpoints {
         };
         let state: State = serde_json::from_slice(&read("state.json")?)
             .with_context(|| format!("{}: expected the state of a training run", folder.display()))?;
+        ensure!(
+            state.run == self.run,
+            "{}: expected a checkpoint of a run with the same settings and images, found one with others; take another \
+             --out, or remove the checkpoint to train the fold from its beginning",
+            folder.display()
+        );
         Ok(Some(Checkpoint {
             history: state.history,
             selected: state.selected,
@@ -149,7 +187,8 @@ impl Checkpoints {
         let write = || -> Result<()> {
             fs::create_dir_all(&self.folder)?;
             let beside = tempfile::TempDir::new_in(&self.folder)?;
-            let state = State { history: checkpoint.history.clone(), selected: checkpoint.selected };
+            let (history, selected) = (checkpoint.history.clone(), checkpoint.selected);
+            let state = State { run: self.run.clone(), history, selected };
             let files = [
                 ("state.json", serde_json::to_vec_pretty(&state)?.as_slice()),
                 ("model.bpk", &checkpoint.model),
@@ -173,13 +212,13 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes all of them.
-    pub fn clear(&self) -> Result<()> {
+    /// Removes all of them, for a fold that is done.
+    pub fn clear(self) -> Result<()> {
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| self.folder.display().to_string())
             }
-            _ => Ok(()),
+            _ => fs::remove_file(&self.lock).with_context(|| self.lock.display().to_string()),
         }
     }
 

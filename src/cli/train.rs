@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use eloc::{
     augment::Augmentation,
     dataset::Dataset,
     fold::{self, Fold},
-    image::Normalisation,
+    image::{Normalisation, PIXELS},
     metrics::threshold_at_tpr,
     model::{Network, Precision},
     odin::{GradientMode, Odin},
@@ -38,7 +38,8 @@ use super::{
 pub struct TrainArgs {
     /// auto, cifar10, cifar100, shapes, or a folder of images, class/name.png.
     ///
-    /// auto is CIFAR-10 where it is or can be fetched, else the built-in set shapes.
+    /// auto is CIFAR-10 where it is or can be fetched, else the built-in set shapes. A fifth of a folder's images is kept
+    /// for testing, unless it has sub-folders train/ and test/, each with a folder for every class.
     #[arg(long, default_value = "auto")]
     dataset: String,
     #[command(flatten)]
@@ -340,14 +341,20 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         folds: Vec::new(),
     };
     let validation = Validation::new(args, &recipe, &data, &held_out)?;
-    let manifest = claim(&out, &start)?;
+    wanted.iter().try_for_each(|fold| validation.check(fold, &data))?;
+    let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
     let progress = Progress::training(&recipe, &missing, &train);
-    announce(&start, &train, &missing, &device, &out, &progress)?;
+    match announce(&start, &train, &missing, &device, &out, &progress) {
+        // A training goes on when nobody reads its lines.
+        Err(error) if output::is_closed_pipe(&error) => {}
+        announced => announced?,
+    }
     for fold in missing {
-        let trained = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
+        let checkpoints = Checkpoints::new(&out, fold.number, run_hash(&start, &validation))?;
+        let trained = train_one(fold, &start, &train, &validation, &device, &out, &checkpoints, &progress)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
@@ -361,7 +368,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             manifest.folds.sort_by_key(|entry| entry.fold.number);
             Ok(())
         })?;
-        Checkpoints::new(&out, fold.number).clear()?;
+        checkpoints.clear()?;
     }
     progress.finish();
 
@@ -427,23 +434,37 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
 }
 
 /// Takes the folder for a run with these settings: a new one, one to go on with, or one in which nothing was done yet.
-fn claim(out: &Path, start: &Manifest) -> Result<Manifest> {
+/// The perturbation plays no part in the training, but none that is asked for is passed over.
+fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> {
     store::update_manifest(out, start, |manifest| {
         let nothing_done = manifest.folds.is_empty() && !out.join(store::CHECKPOINTS).exists();
         if nothing_done {
             manifest.clone_from(start);
         }
+        ensure!(
+            odin.over(manifest.odin)? == manifest.odin,
+            "{}: expected --temperature, --epsilon and --gradient as there, found others; `eloc tune --write` changes them",
+            out.display()
+        );
         same_run(start, manifest, out)
     })
 }
 
+/// The settings that decide a training's weights, as JSON.
+fn settings(manifest: &Manifest) -> Value {
+    let manifest =
+        Manifest { threshold: None, self_test: None, folds: Vec::new(), odin: Odin::default(), ..manifest.clone() };
+    serde_json::to_value(manifest).expect("a manifest is JSON")
+}
+
+/// Hash of all that decides a training's weights.
+fn run_hash(start: &Manifest, validation: &Validation) -> String {
+    let images = validation.ood.as_deref().unwrap_or_default();
+    weights::sha256(&[settings(start).to_string().as_bytes(), images].concat())
+}
+
 /// Refuses to go on in a folder that belongs to a run with other data or settings.
 fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
-    let settings = |manifest: &Manifest| {
-        let manifest =
-            Manifest { threshold: None, self_test: None, folds: Vec::new(), odin: expected.odin, ..manifest.clone() };
-        serde_json::to_value(manifest).expect("a manifest is JSON")
-    };
     let Some((name, there, now)) = first_difference("", &settings(found), &settings(expected)) else {
         return Ok(());
     };
@@ -499,6 +520,21 @@ impl Validation {
         let ood = ood.expect("checked above");
         let chosen = first(ood.len()).into_iter().flat_map(|index| ood.image(index)).copied().collect();
         Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen) })
+    }
+
+    /// Refuses images that nothing can be chosen by.
+    fn check(&self, fold: &Fold, data: &TrainingData) -> Result<()> {
+        let (id, ood) = self.of(fold);
+        ensure!(
+            !id.is_empty() && !ood.is_empty(),
+            "{}: expected held-out images of the classes that fold {} keeps and of those that it leaves out, found {} and \
+             {}; give each class more images",
+            data.name,
+            fold.number,
+            id.len(),
+            ood.len() / PIXELS
+        );
+        Ok(())
     }
 
     /// In- and out-of-distribution images for one fold.
@@ -561,9 +597,9 @@ fn train_one(
     validation: &Validation,
     device: &ChosenDevice,
     out: &Path,
+    checkpoints: &Checkpoints,
     progress: &Progress,
 ) -> Result<TrainedFold> {
-    let checkpoints = Checkpoints::new(out, fold.number);
     let log = Log::new(out, fold.number);
     let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume {

@@ -111,9 +111,10 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     }
     ood.images.truncate(count * eloc::image::PIXELS);
 
-    let cache = Cache::new(&args.data.dir().join("logits"));
+    let data_dir = args.data.dir();
+    let cache = Cache::new(&data_dir, &device.name);
     let mut tuning = Tuning {
-        provenance: Provenance::new(super::command_line(), device.name, 0.0),
+        provenance: Provenance::new(super::command_line(), device.name.clone(), 0.0),
         id_images: held_out.len(),
         ood: (ood.name.clone(), count),
         trials: Vec::new(),

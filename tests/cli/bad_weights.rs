@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::tool::{Trained, evaluate, files, fold_file, manifest, path, refused, score, scratch, train};
@@ -50,6 +50,25 @@ fn manifest_that_is_not_json_is_refused() {
     for damaged in [&b"weights"[..], &whole[..whole.len() / 2], b"{}", b""] {
         fs::write(weights.join("manifest.json"), damaged).unwrap();
         weights_refused(&weights, &["manifest.json", "expected a manifest of format 1"]);
+    }
+}
+
+#[test]
+fn manifest_of_values_that_do_not_fit_is_refused() {
+    let (_dir, weights) = weights();
+    let sound = manifest(&weights);
+    for (place, value, expected) in [
+        ("/classes", json!([]), "at least one class, found none"),
+        ("/folds/1/kept", json!([]), "classes kept by each fold, found [] of 6 in fold 2"),
+        ("/folds/1/kept/0", json!(6), "in fold 2"),
+        ("/folds/1/number", json!(1), "folds by number, found fold 1 after fold 1"),
+        ("/hold_out", json!(1), "hold_out from 0 to below 1, found 1"),
+        ("/normalisation/std/2", json!(0), "standard deviations above 0"),
+    ] {
+        let mut changed = sound.clone();
+        *changed.pointer_mut(place).unwrap() = value;
+        fs::write(weights.join("manifest.json"), changed.to_string()).unwrap();
+        weights_refused(&weights, &["manifest.json", expected]);
     }
 }
 

@@ -105,6 +105,17 @@ fn second_run_takes_the_outputs_of_the_first() {
 }
 
 #[test]
+fn outputs_that_cannot_be_kept_are_no_error() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    fs::write(dir.path().join("logits"), b"in the way").unwrap();
+    let output = evaluate(weights, images, dir.path(), &["uniform:5"]).output().unwrap();
+    assert!(output.status.success());
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.matches("could not be written").count(), 1, "{message}");
+}
+
+#[test]
 fn markdown_has_a_table_of_the_method_one_of_all_scores_and_how_it_was_made() {
     let dir = scratch();
     let (markdown, report) = evaluated(dir.path(), &["uniform:20", "gaussian:20"], &["--markdown"]);
@@ -262,6 +273,28 @@ fn the_pages_results_are_done_again_and_compared() {
     assert_eq!(differences.len(), SCORES.len());
     assert!(differences.iter().all(|line| line.matches("+0.0000").count() >= 4), "{table}");
     assert!(table.contains(": scores of 9 of 9 images compared, largest difference "), "{table}");
+}
+
+#[test]
+fn results_are_done_again_with_as_many_folds() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:9"], &["--folds", "1"]);
+    let file = dir.path().join("one.json");
+    fs::write(&file, report.to_string()).unwrap();
+    let (_, again) = evaluated(dir.path(), &[], &["--compare", path(&file)]);
+    assert_eq!(without_provenance(again), without_provenance(report));
+}
+
+#[test]
+fn results_with_an_epsilon_for_each_set_are_refused() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let (_, mut report) = evaluated(dir.path(), &["uniform:9"], &[]);
+    report["ood"][0]["epsilon"] = 0.003.into();
+    let file = dir.path().join("reference.json");
+    fs::write(&file, report.to_string()).unwrap();
+    let parts = [path(&file), "expected one epsilon for all sets"];
+    refused(evaluate(weights, images, dir.path(), &[]).args(["--compare", path(&file)]), &parts);
 }
 
 #[test]

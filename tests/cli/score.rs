@@ -37,12 +37,13 @@ fn files_folders_and_archives_give_a_line_for_each_image() {
     assert_eq!(lines.next(), Some("score\tverdict\tclass\tprobability\timage"));
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split('\t').collect()).collect();
     let names: Vec<&str> = rows.iter().map(|row| row[4]).collect();
-    let three = ["00.png", "01.png", "02.png"];
-    assert_eq!(names, [&three[..], &["01.png"], &three, &three].concat());
+    let three = |of: &Path| ["00.png", "01.png", "02.png"].map(|name| path(&of.join(name)).to_owned());
+    assert_eq!(names, [&three(&folder)[..], &three(&folder)[1..2], &three(&zip), &three(&tar)].concat());
     // A file, and the same file in a folder or an archive, are one image.
-    assert_eq!(rows[3], rows[1]);
-    assert_eq!(rows[4..7], rows[..3]);
-    assert_eq!(rows[7..], rows[..3]);
+    let results: Vec<&[&str]> = rows.iter().map(|row| &row[..4]).collect();
+    assert_eq!(results[3], results[1]);
+    assert_eq!(results[4..7], results[..3]);
+    assert_eq!(results[7..], results[..3]);
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn fields_of_a_line_agree_with_each_other_and_with_the_manifest() {
         // The most probable of all classes is at least as probable as the average one.
         assert!((1.0 / CLASSES as f64..=1.0).contains(&number(line, "probability")), "{line}");
     }
-    assert_eq!(lines[0]["image"], "class-0/00.png");
+    assert_eq!(lines[0]["image"], path(&images.join("class-0/00.png")));
 }
 
 /// The threshold lets 95% of the held-out training images in, so it lies among the scores of these classes.
@@ -92,6 +93,38 @@ fn verdict_follows_the_threshold() {
     assert!(rows(Value::Null).iter().all(|verdict| verdict == "-"));
 }
 
+#[test]
+fn other_settings_than_those_of_the_threshold_give_no_verdict() {
+    let Trained { images, .. } = Trained::shared();
+    for flags in [["--temperature", "10"], ["--epsilon", "0"], ["--gradient", "entropy"]] {
+        assert!(scored(&[images], &flags).iter().all(|line| line["in_distribution"] == Value::Null), "{flags:?}");
+    }
+    // Those of the weights, said once more.
+    assert!(scored(&[images], &["--temperature", "1000"]).iter().all(|line| line["in_distribution"].is_boolean()));
+}
+
+#[test]
+fn folder_named_like_a_generated_set_is_a_folder() {
+    let dir = scratch();
+    plain_folder(&dir.path().join("uniform"), 2, 3);
+    let lines = stdout(score(&Trained::shared().weights, &[Path::new("uniform")], &[]).current_dir(dir.path()));
+    assert_eq!(lines.lines().count(), 4, "{lines}");
+}
+
+#[test]
+fn what_cannot_be_read_does_not_keep_the_others_from_being_scored() {
+    let Trained { weights, .. } = Trained::shared();
+    let dir = scratch();
+    let [damaged, missing, sound] = ["damaged.png", "missing.png", "sound.png"].map(|name| dir.path().join(name));
+    fs::write(&damaged, damaged_png()).unwrap();
+    fs::write(&sound, png(1, 0)).unwrap();
+    let output = score(weights, &[&damaged, &missing, &sound], &["--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let (lines, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(json_lines(&lines)[0]["image"], path(&sound));
+    assert!(errors.contains(path(&damaged)) && errors.contains(path(&missing)), "{errors}");
+}
+
 /// A score moves by about 1e-4 times the change of a logit at T = 1000, and single-precision logits of another batch
 /// size are off by about 1e-6. The scores of different images are about 1e-6 and more apart.
 #[test]
@@ -100,7 +133,7 @@ fn score_of_an_image_does_not_depend_on_the_images_beside_it() {
     let together = scored(&[images], &[]);
     for index in [0, 40, 71] {
         let name = together[index]["image"].as_str().unwrap();
-        let alone = scored(&[&images.join(name)], &[]);
+        let alone = scored(&[Path::new(name)], &[]);
         let difference = number(&alone[0], "score") - number(&together[index], "score");
         assert!(difference.abs() < 1e-8, "{name}: {difference}");
     }
@@ -143,7 +176,8 @@ fn damaged_image_is_skipped_and_its_reason_told() {
     let output = score(weights, &[dir.path()], &["--json"]).output().unwrap();
     assert!(output.status.success());
     let lines = json_lines(std::str::from_utf8(&output.stdout).unwrap());
-    assert_eq!(lines.iter().map(|line| &line["image"]).collect::<Vec<_>>(), ["00.png", "02.png"]);
+    let read = ["00.png", "02.png"].map(|name| path(&dir.path().join(name)).to_owned());
+    assert_eq!(lines.iter().map(|line| &line["image"]).collect::<Vec<_>>(), read.each_ref());
     let message = std::str::from_utf8(&output.stderr).unwrap();
     assert!(message.contains("01.png") && message.contains("expected a sound PNG"), "{message}");
     assert_eq!(message.lines().count(), 1, "{message}");

@@ -217,6 +217,67 @@ fn log_that_could_not_be_written_is_written_when_the_run_goes_on() {
 }
 
 #[test]
+fn checkpoint_of_other_settings_is_refused() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let one = |margin: &str| train(images, folder.path(), &[("--fold", "1"), ("--margin", margin)]);
+    // A run that ends after its first checkpoint, and whose manifest goes missing.
+    let logs = folder.path().join("logs");
+    fs::write(&logs, b"in the way").unwrap();
+    refused(&mut one("0.4"), &["could not be written"]);
+    fs::remove_file(&logs).unwrap();
+    fs::remove_file(folder.path().join("manifest.json")).unwrap();
+    refused(&mut one("0.5"), &["checkpoints/fold-1", "expected a checkpoint of a run with the same settings"]);
+
+    fs::remove_file(folder.path().join("manifest.json")).unwrap();
+    assert!(stdout(&mut one("0.4")).contains("fold 1: going on after epoch 1"));
+}
+
+#[test]
+fn fold_that_another_process_trains_is_refused() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let lock = fs::File::create(folder.path().join(".fold-1.lock")).unwrap();
+    lock.lock().unwrap();
+    let one = |fold: &str| train(images, folder.path(), &[("--fold", fold)]);
+    refused(&mut one("1"), &[path(folder.path()), "another process is training fold 1"]);
+    assert!(stdout(&mut one("2")).contains("1 of 3 folds done"));
+}
+
+#[test]
+fn other_perturbation_than_that_of_the_run_is_not_passed_over() {
+    let shared = Trained::shared();
+    let folder = scratch();
+    shared.copy(folder.path());
+    let with = |epsilon: &str| train(&shared.images, folder.path(), &[("--epsilon", epsilon)]);
+    refused(&mut with("0.004"), &[path(folder.path()), "--epsilon", "tune --write"]);
+    stdout(&mut with("0.002"));
+}
+
+#[test]
+fn class_without_held_out_images_is_refused_before_the_training() {
+    let folder = scratch();
+    let (images, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    super::pictures::class_folder(&images, CLASSES, PER_CLASS);
+    for file in fs::read_dir(images.join("class-2")).unwrap().skip(2) {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    // One class a fold; its other image is the test set's.
+    let parts = ["pictures: expected held-out images", "and 0; give each class more images"];
+    refused(&mut train(&images, &out, &[("--folds", "6")]), &parts);
+    assert!(files(&out).is_empty());
+}
+
+#[test]
+fn folder_named_like_a_built_in_set_is_not_taken_for_it() {
+    let folder = scratch();
+    let (images, out) = (folder.path().join("shapes"), folder.path().join("run"));
+    super::pictures::class_folder(&images, CLASSES, PER_CLASS);
+    stdout(&mut train(&images, &out, &[("--fold", "1")]));
+    assert_eq!(manifest(&out)["dataset"], "shapes-images");
+}
+
+#[test]
 fn settings_out_of_range_are_refused_by_name() {
     let Trained { images, .. } = Trained::shared();
     let folder = scratch();
