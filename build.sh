@@ -81,13 +81,16 @@ build_site() {
     cp web/*.js web/*.css "$new/app"
     cp web/published.json "$new"
 
-    local name list=()
+    local name fold list=()
     for name in $(LC_ALL=C; cd weights && printf '%s\n' */); do
         name=${name%/}
         # Folds that are still being trained have no results; the 8-bit form serves visitors as well as the other.
         if [ ! -e "weights/$name/results.json" ] || [ -e "weights/$name-int8/results.json" ]; then continue; fi
         mkdir "$new/weights/$name"
-        cp "weights/$name/"*.{json,safetensors*} "$new/weights/$name"
+        cp "weights/$name/"*.json "$new/weights/$name"
+        for fold in "weights/$name/"*.safetensors*; do
+            cp "$fold" "$new/weights/$name/$(sha256sum <"$fold" | cut -d' ' -f1)"
+        done
         list+=("{ \"name\": \"$name\" }")
     done
     (IFS=,; echo "[${list[*]}]") >"$new/weights/index.json"
@@ -137,12 +140,13 @@ run_tests() {
     CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
         CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
         cargo test --test parity "${wasm[@]}"
-    ELOC="$target/release/eloc" TOOLS="$tools" node --test tests/page/
+    CHROMIUM=$(command -v chromium) ELOC="$target/release/eloc" TOOLS="$tools" node --test tests/page/
 }
 
 case "${1:-}" in
     '') build_site ;;
-    serve) build_site && serve ;;
+    # Not joined by &&, after which bash would go on when a part of the build fails.
+    serve) build_site; serve ;;
     test) run_tests ;;
     *)
         sed -n '2,4s/^# //p' "$0" >&2

@@ -61,6 +61,11 @@ export class Details {
     this.#back?.focus();
   }
 
+  /** All images are scored in another way, which may be the way that is shown. */
+  settingsChanged() {
+    if (this.#set) this.#label();
+  }
+
   /** New scores came in, which may be this image's; more folds say more. */
   refresh(set, start, count) {
     if (set !== this.#set || this.#index < start || this.#index >= start + count) return;
@@ -90,6 +95,8 @@ export class Details {
     const { epsilon, temperature } = this.#odin;
     byId("details-epsilon-value").textContent = `${epsilon.toFixed(4)} (${(255 * epsilon).toFixed(2)} of 255 levels)`;
     byId("details-temperature-value").textContent = String(temperature);
+    // The slider itself goes by the logarithm.
+    byId("details-temperature").setAttribute("aria-valuetext", String(temperature));
     byId("details-reset").disabled = same(this.#odin, this.#manifest.odin);
     byId("details-apply").disabled = same(this.#odin, this.#scorer.odin);
   }

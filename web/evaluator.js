@@ -21,7 +21,8 @@ export class Evaluator {
   #notice;
   #room;
   #view;
-  #chosen = 0;
+  /** The visitor's choice of #oodSet, or the set that came last. */
+  #chosen = null;
   #working = false;
   #again = false;
   #intervals = { key: "", value: null };
@@ -36,14 +37,10 @@ export class Evaluator {
     for (const button of document.querySelectorAll("[data-generate]")) {
       button.addEventListener("click", () => this.#generate(button.dataset.generate, button.dataset.side));
     }
-    byId("eval-score").addEventListener("input", () => {
-      this.#view.forgetThreshold();
-      this.update();
-    });
+    byId("eval-score").addEventListener("input", () => this.otherScores());
     byId("eval-ood-choice").addEventListener("input", () => {
-      this.#chosen = byId("eval-ood-choice").selectedIndex;
-      this.#view.forgetThreshold();
-      this.update();
+      this.#chosen = this.oodSets[byId("eval-ood-choice").selectedIndex];
+      this.otherScores();
     });
     byId("export-json").addEventListener("click", () => this.#exportJson());
     byId("export-eval-csv").addEventListener("click", () =>
@@ -58,17 +55,19 @@ export class Evaluator {
     const single = items.filter(loose), groups = items.filter((item) => !loose(item));
     if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
     if (side === "id") {
-      this.#read(this.#idSet(groups[0]?.name ?? "images"), groups.flatMap(({ files }) => files), limit);
+      this.#read(this.#knownSet(groups[0]?.name ?? "images"), groups.flatMap(({ files }) => files), limit);
     } else {
-      for (const { name, files } of groups) this.#read(this.#oodSet(name), files, limit);
+      for (const { name, files } of groups) this.#read(this.#newOodSet(name), files, limit);
     }
   }
 
   clear() {
-    for (const set of this.#sets()) this.#scorer.removeSet(set);
-    this.idSet = null;
-    this.oodSets = [];
-    this.#list();
+    for (const set of this.#sets()) this.#remove(set);
+  }
+
+  /** Other scores are to be shown, or the same of other networks or settings. */
+  otherScores() {
+    this.#view.forgetThreshold();
     this.update();
   }
 
@@ -80,13 +79,18 @@ export class Evaluator {
     byId("id-hint").textContent = shapes
       ? "These networks know the built-in set of shapes."
       : `Images of ${manifest.dataset}, such as its test file ${manifest.dataset === "cifar100" ? "test.bin" : "test_batch.bin"}.`;
+    const before = byId("eval-score").value;
     byId("eval-score").replaceChildren(...this.#scorer.scoreNames.map(({ id, label }) => el("option", { value: id }, label)));
-    this.update();
+    if (before) byId("eval-score").value = before;
+    this.otherScores();
   }
 
   #sets() { return [this.idSet, ...this.oodSets].filter(Boolean); }
 
-  #idSet(name) {
+  /** The out-of-distribution set that is shown. */
+  get #oodSet() { return this.oodSets.includes(this.#chosen) ? this.#chosen : this.oodSets.at(-1); }
+
+  #knownSet(name) {
     if (!this.idSet) {
       this.idSet = new ImageSet(name);
       this.#scorer.addSet(this.idSet);
@@ -94,13 +98,12 @@ export class Evaluator {
     return this.idSet;
   }
 
-  #oodSet(name) {
+  #newOodSet(name) {
     const taken = new Set(this.oodSets.map((set) => set.name));
     let free = name;
     for (let n = 2; taken.has(free); n++) free = `${name} (${n})`;
     const set = new ImageSet(free);
     this.oodSets.push(set);
-    this.#chosen = this.oodSets.length - 1;
     this.#scorer.addSet(set);
     return set;
   }
@@ -108,12 +111,16 @@ export class Evaluator {
   async #read(set, files, limit) {
     this.#reading += 1;
     this.#list();
+    let first = true;
     await this.#importer.read(set, files, { limit, added: () => {
+      // Only what can be read is shown.
+      if (first && set !== this.idSet) this.#choose(set);
+      first = false;
       this.#scorer.resume();
       this.#list();
     } });
     this.#reading -= 1;
-    if (set.count === 0) this.#remove(set);
+    if (set.count === 0 && this.#sets().includes(set)) this.#remove(set);
     this.#list();
     this.update();
   }
@@ -127,8 +134,9 @@ export class Evaluator {
       if ((kind === "shapes" ? 10 * wanted : wanted) > this.#room()) throw new Error("The page is full; clear some images first.");
       const { images, classes } = await this.#analyst.ask("generate", { kind, count: wanted, seed: kind === "shapes" ? SHAPES_TEST_SEED : OOD_SEED });
       const count = images.length / IMAGE_BYTES;
-      const set = known ? this.#idSet("shapes") : this.#oodSet(`${kind}:${count}`);
+      const set = known ? this.#knownSet("shapes") : this.#newOodSet(`${kind}:${count}`);
       set.addMade(kind, classes ?? [], images);
+      if (!known) this.#choose(set);
       this.#scorer.resume();
     } catch (error) {
       this.#notice(`These images could not be made. ${error.message}`, "error");
@@ -137,11 +145,17 @@ export class Evaluator {
     this.update();
   }
 
+  #choose(set) {
+    this.#chosen = set;
+    this.#view.forgetThreshold();
+  }
+
   #remove(set) {
+    this.#importer.cancel(set);
     this.#scorer.removeSet(set);
     if (set === this.idSet) this.idSet = null;
+    if (set === this.#oodSet) this.#view.forgetThreshold();
     this.oodSets = this.oodSets.filter((other) => other !== set);
-    this.#chosen = Math.min(this.#chosen, Math.max(0, this.oodSets.length - 1));
     this.#list();
     this.update();
   }
@@ -154,7 +168,7 @@ export class Evaluator {
     byId("id-sets").replaceChildren(...(this.idSet ? [line(this.idSet)] : []));
     byId("ood-sets").replaceChildren(...this.oodSets.map(line));
     byId("eval-ood-choice").replaceChildren(...this.oodSets.map(({ name }) => el("option", {}, name)));
-    byId("eval-ood-choice").selectedIndex = this.#chosen;
+    byId("eval-ood-choice").selectedIndex = this.oodSets.indexOf(this.#oodSet);
     byId("eval-clear").disabled = this.#sets().length === 0;
     this.#offer();
   }
@@ -188,7 +202,7 @@ export class Evaluator {
 
   async #study() {
     const { ensemble, scoreNames } = this.#scorer;
-    const idSet = this.idSet, oodSet = this.oodSets[this.#chosen];
+    const idSet = this.idSet, oodSet = this.#oodSet;
     const size = ensemble && idSet && oodSet && extent(idSet, oodSet, ensemble.manifest.folds.length);
     byId("study-empty").hidden = Boolean(size);
     if (!size) return this.#view.hide();
@@ -197,7 +211,7 @@ export class Evaluator {
     const scoreLabel = scoreNames.find(({ id }) => id === score).label;
     const generation = () => `${idSet.generation}|${oodSet.generation}`;
     const made = generation();
-    const current = () => made === generation() && idSet === this.idSet && oodSet === this.oodSets[this.#chosen];
+    const current = () => made === generation() && idSet === this.idSet && oodSet === this.#oodSet;
     const study = await compare(this.#statistician, idSet, oodSet, size, { scoreNames, score, definition });
     // The networks, the settings or the sets may have been changed meanwhile: then these numbers are of no more use.
     if (!current()) return;

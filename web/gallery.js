@@ -60,7 +60,6 @@ export class Gallery {
     document.body.classList.toggle("has-images", count > 0);
     const [key, down] = settings.get("sort").split("-");
     byId("sort").value = key;
-    byId("sort-direction").setAttribute("aria-pressed", String(down === "down"));
     byId("sort-direction").textContent = down === "down" ? "Descending" : "Ascending";
     this.#order = this.#sorted(this.#filtered(), key, down);
     if (down) this.#order.reverse();

@@ -102,10 +102,12 @@ export class Importer extends EventTarget {
     });
   }
 
-  /** Ends the reading at once; what was read stays. */
-  cancel() {
-    this.#jobs.splice(0).forEach((job) => job.resolve());
-    this.#current?.stop?.();
+  /** Ends the reading into `set`, or all reading, at once; what was read stays. */
+  cancel(set = null) {
+    const ends = (job) => set === null || job.set === set;
+    this.#jobs.filter(ends).forEach((job) => job.resolve());
+    this.#jobs = this.#jobs.filter((job) => !ends(job));
+    if (this.#current && ends(this.#current)) this.#current.stop();
   }
 
   async #run() {

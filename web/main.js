@@ -57,6 +57,7 @@ let turn = Promise.resolve();
 let generation = 0;
 let broken = false;
 const sayNowAndThen = throttled(() => say(byId("work-text").textContent), 15_000);
+const sayProblems = throttled(() => say(byId("problems-summary").textContent), 2_000);
 
 scorer.addSet(gallerySet);
 bind();
@@ -95,7 +96,7 @@ async function use(name, current) {
   details.close();
   broken = false;
   warm = false;
-  await scorer.setEnsemble(ensemble, settings.odin(manifest));
+  await scorer.setEnsemble(ensemble, () => settings.odin(manifest));
   const answer = await analyst.setEnsemble(ensemble.manifestBytes);
   selfTest = answer.selfTest;
   ensembleShown(ensemble);
@@ -177,28 +178,39 @@ function ensembleShown({ name, manifest, own: mine }) {
   settingsShown();
 }
 
-/** Files that turned out to be weights: the first good ensemble among them is used at once. */
+/** Files that turned out to be weights: all ensembles among them are offered, and the first good one is used at once. */
 async function bringOwn({ detail: { files } }) {
   const { ensembles, problems: bad } = weights.ownEnsembles(files);
   bad.forEach(({ label, reason }) => problem(label, reason));
-  const previous = scorer.ensemble?.name ?? offered[0]?.name;
-  for (const { files: ensemble, folds } of ensembles) {
+  const names = ensembles.map(({ files: ensemble, folds }) => {
     let name = ensemble.name;
     for (let n = 2; own.has(name) || offered.some((entry) => entry.name === name); n++) name = `${ensemble.name} ${n}`;
     ensemble.name = name;
     own.set(name, { files: ensemble, folds });
-    const mine = ++generation;
-    turn = turn.then(() => use(name, () => mine === generation)).then(() => {
-      listWeights();
-      notice(`Images are now scored by your networks "${name}". Settings lead back to the others.`, "info");
-    }, (error) => {
+    return name;
+  });
+  if (names.length === 0) return;
+  const mine = ++generation;
+  turn = turn.then(() => useFirst(names, () => mine === generation)).then(listWeights).catch(fail);
+  await turn;
+}
+
+/** Scores by the first of the visitor's ensembles `names` that can be used, or else goes on by what scored before. */
+async function useFirst(names, current) {
+  const previous = scorer.ensemble?.name ?? offered[0]?.name;
+  for (const name of names) {
+    if (!current()) return;
+    try {
+      await use(name, current);
+      if (current()) notice(`Images are now scored by your networks "${name}". Settings lead back to the others.`, "info");
+      return;
+    } catch (error) {
       own.delete(name);
       problem(name, `These weights cannot be used. ${error.message}`);
       notice(`Your networks "${name}" cannot be used. ${error.message}`, "error");
-      return previous && use(previous, () => true);
-    }).catch(fail);
-    await turn;
+    }
   }
+  if (previous && current()) await use(previous, current);
 }
 
 function listWeights() {
@@ -208,6 +220,11 @@ function listWeights() {
 }
 
 function bind() {
+  // A link's own way would take the settings out of the address.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("content").focus();
+  });
   bindTabs();
   bindSettings();
   bindInput();
@@ -284,7 +301,11 @@ function bindSettings() {
   settings.addEventListener("change", ({ detail: { names } }) => {
     const odinChanged = ["epsilon", "temperature", "gradient"].some((name) => names.includes(name));
     if (scorer.ensemble && odinChanged) scorer.setOdin(settings.odin(scorer.ensemble.manifest));
-    if (names.includes("definition") || odinChanged) evaluator.update();
+    if (names.includes("definition")) evaluator.update();
+    if (odinChanged) {
+      evaluator.otherScores();
+      details.settingsChanged();
+    }
     const name = settings.get("weights") ?? offered[0]?.name;
     if (names.includes("weights") && offered.some((entry) => entry.name === name) && name !== scorer.ensemble?.name) choose(name);
     settingsShown();
@@ -364,8 +385,6 @@ function galleryGrew() {
 async function trySamples() {
   byId("try").disabled = true;
   try {
-    // The golden images are real ones of the kind that the networks know, where the weights carry some.
-    if (selfTest) addImages("known", selfTest.images);
     for (const [kind, count, seed] of SAMPLES) {
       addImages(kind, (await analyst.ask("generate", { kind, count, seed })).images);
     }
@@ -381,7 +400,7 @@ function addImages(kind, pixels) {
 }
 
 function clearGallery() {
-  importer.cancel();
+  importer.cancel(gallerySet);
   details.close();
   scorer.removeSet(gallerySet);
   gallerySet.clear();
@@ -399,6 +418,7 @@ function problem(label, reason) {
   byId("problems").dataset.count = problems;
   byId("problems-summary").textContent = `${plural(problems, "file")} could not be used` +
     (problems > PROBLEMS_SHOWN ? `; the first ${PROBLEMS_SHOWN} are listed` : "");
+  sayProblems();
   if (problems <= PROBLEMS_SHOWN) byId("problems-list").append(el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, reason)));
 }
 
@@ -446,7 +466,7 @@ function update() {
     // What the page says of its state must already be seen.
     gallery.refreshNow();
     root.dataset.state = state;
-    if (state === "idle") say(byId("gallery-summary").textContent || "All images are scored.");
+    if (state === "idle") say(gallerySet.count > 0 ? byId("gallery-summary").textContent : "All images are scored.");
   }
 
   const stopped = (scorer.paused || scorer.failure !== null) && done < wanted;

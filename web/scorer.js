@@ -88,14 +88,17 @@ export class Scorer extends EventTarget {
     return !this.paused && !this.failure && done < wanted;
   }
 
-  /** Makes `ensemble` the one that scores; its folds follow by addFold. Throws when the manifest is not right. */
+  /**
+   * Makes `ensemble` the one that scores; its folds follow by addFold. Throws when the manifest is not right.
+   * @param {() => object} odin the detector's settings, which may change while the manifest is read
+   */
   async setEnsemble(ensemble, odin) {
     this.ensemble = null;
     this.failure = null;
     for (const set of this.sets) set.clearOutputs([]);
     await this.#patiently((client) => client.ask("manifest", { bytes: ensemble.manifestBytes }));
     this.ensemble = ensemble;
-    this.odin = odin;
+    this.odin = odin();
     this.#rescore();
   }
 
@@ -184,13 +187,18 @@ export class Scorer extends EventTarget {
     const n = images.length / IMAGE_BYTES;
     const shape = SHAPES[Math.min(this.#largest, 1)];
     const outputs = [];
-    for (const { number, kept } of this.ensemble.manifest.folds) {
+    const { ensemble } = this;
+    const ask = (client, input) => {
+      // The worker may not have this fold any more, and would count as broken.
+      if (this.ensemble !== ensemble) throw new Error("Other networks were chosen meanwhile.");
+      return client.ask("outputs", input, [], LIMIT_MS.first);
+    };
+    for (const { number, kept } of ensemble.manifest.folds) {
       const logits = new Float32Array(n * kept.length), perturbed = new Float32Array(n * kept.length);
       for (let start = 0; start < n; start += shape) {
         const batch = new Uint8Array(shape * IMAGE_BYTES);
         batch.set(images.subarray(start * IMAGE_BYTES, Math.min(n, start + shape) * IMAGE_BYTES));
-        const answer = await this.#patiently((client) =>
-          client.ask("outputs", { fold: number, images: batch, odin }, [], LIMIT_MS.first));
+        const answer = await this.#patiently((client) => ask(client, { fold: number, images: batch, odin }));
         const length = Math.min(shape, n - start) * kept.length;
         logits.set(answer.logits.subarray(0, length), start * kept.length);
         perturbed.set(answer.perturbed.subarray(0, length), start * kept.length);
@@ -362,13 +370,14 @@ export class Scorer extends EventTarget {
     this.#client?.end(reason);
     this.#client = null;
     this.#starting = null;
-    this.#warm.clear();
   }
 
   #ready() {
     if (this.#starting && this.#client?.alive) return this.#starting;
     const client = new WorkerClient((message) => client === this.#client && this.#hear(message));
     this.#client = client;
+    // A new worker has compiled nothing.
+    this.#warm.clear();
     this.#starting = this.#start(client).catch((error) => {
       // A worker that started halfway is of no use; the next question gets a new one.
       client.end(error.message);

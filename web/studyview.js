@@ -38,7 +38,7 @@ export class StudyView {
     }
   }
 
-  /** Another score is shown: a threshold of the last one means nothing for it. */
+  /** Other scores are shown: a threshold of the last ones means nothing for them. */
   forgetThreshold() { this.#threshold = null; }
 
   /**

@@ -1,5 +1,5 @@
 // Results to compare with: the published tables, and what `eloc evaluate` measured for these weights.
-import { byId, el, percent, table } from "./dom.js";
+import { byId, duration, el, percent, table } from "./dom.js";
 import { METRICS } from "./studyview.js";
 
 let published = null;
@@ -40,5 +40,5 @@ export function showMeasured(name, results, scoreNames) {
     el("p", { class: "note" }, `Measured against ${results.id.images} images of ${results.id.name}` +
       (results.id.accuracy === null ? "" : ` (ensemble accuracy ${percent(results.id.accuracy)} %)`) +
       `, temperature ${temperature}, epsilon ${epsilon}, ${results.definition} definitions, on ${device}, ` +
-      `in ${Math.round(seconds / 60)} minutes${commit ? `, commit ${commit}` : ""}.`));
+      `in ${duration(seconds)}${commit ? `, commit ${commit}` : ""}.`));
 }

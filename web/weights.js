@@ -76,8 +76,8 @@ export async function siteFold(name, fold, onBytes) {
     onBytes(bytes.length);
     return { bytes, cached: true };
   }
-  // The browser may still hold an older file of this name; none of this address.
-  const bytes = await collect(await request(`weights/${name}/${fold.file}?${fold.sha256.slice(0, 12)}`), onBytes);
+  // The site names them by their contents: no cache holds an older one, and no host takes an ending for an encoding.
+  const bytes = await collect(await request(`weights/${name}/${fold.sha256}`), onBytes);
   return { bytes, cached: false };
 }
 

@@ -7,6 +7,7 @@
 # OUT      the run's folder, on a disk that outlives the machine [runs/script]
 # JOBS     folds at a time [1]; a second one pays where one leaves the GPU idle, see its images/s, and with libtorch on a CPU
 #          when each computes with one thread (OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive)
+# FOLDS    number of folds [5]
 # MINUTES  stop after so long [no limit]; what is lost is the epoch that was begun
 # ELOC     the tool [built here; for a machine without Rust build elsewhere: cargo build --release]
 # ELOC_DATA, --data  folder with cifar-10-binary.tar.gz or cifar-100-binary.tar.gz; the archives need not be unpacked

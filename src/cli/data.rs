@@ -80,7 +80,6 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
                 bail!("{flag}: expected auto, cifar10, cifar100, {SHAPES} or a folder, found {folder}");
             }
             let (train, test) = files::image_folder(path, TEST_SEED, TEST_SHARE)?;
-            eprintln!("{folder}: {} images to train on and {} to test with", train.len(), test.len());
             let mut name: String =
                 path.canonicalize()?.file_name().map_or("images".into(), |name| name.to_string_lossy().into());
             if is_built_in(&name) {

@@ -212,13 +212,13 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Removes all of them, for a fold that is done.
-    pub fn clear(self) -> Result<()> {
+    /// Removes all of them.
+    pub fn clear(&self) -> Result<()> {
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| self.folder.display().to_string())
             }
-            _ => fs::remove_file(&self.lock).with_context(|| self.lock.display().to_string()),
+            _ => Ok(()),
         }
     }
 
@@ -233,5 +233,12 @@ impl Checkpoints {
         epochs.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")));
         epochs.sort();
         Ok(epochs)
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        // What stays of it would be in nobody's way.
+        drop(fs::remove_file(&self.lock));
     }
 }

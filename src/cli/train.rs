@@ -353,8 +353,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         announced => announced?,
     }
     for fold in missing {
-        let checkpoints = Checkpoints::new(&out, fold.number, run_hash(&start, &validation))?;
-        let trained = train_one(fold, &start, &train, &validation, &device, &out, &checkpoints, &progress)?;
+        let (trained, checkpoints) = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
@@ -589,7 +588,8 @@ fn announce(
     Ok(())
 }
 
-/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights.
+/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights. The checkpoints may go once the
+/// weights are written.
 fn train_one(
     fold: &Fold,
     run: &Manifest,
@@ -597,9 +597,9 @@ fn train_one(
     validation: &Validation,
     device: &ChosenDevice,
     out: &Path,
-    checkpoints: &Checkpoints,
     progress: &Progress,
-) -> Result<TrainedFold> {
+) -> Result<(TrainedFold, Checkpoints)> {
+    let checkpoints = Checkpoints::new(out, fold.number, run_hash(run, validation))?;
     let log = Log::new(out, fold.number);
     let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume {
@@ -625,7 +625,7 @@ fn train_one(
     });
     match failed {
         Some(error) => Err(error),
-        None => trained.with_context(|| format!("{}", out.display())),
+        None => Ok((trained.with_context(|| format!("{}", out.display()))?, checkpoints)),
     }
 }
 

@@ -78,7 +78,9 @@ fn read_one(label: &str, bytes: &[u8], visitor: &Visitor) {
         Ok(())
     } else if name.ends_with(".bin") {
         read_cifar(label, bytes, visitor)
-    } else if ["batches.meta.txt", "readme.html", "fine_label_names.txt", "coarse_label_names.txt"].contains(&name) {
+    } else if ["batches.meta.txt", "readme.html", "fine_label_names.txt", "coarse_label_names.txt"].contains(&name)
+        || is_of_a_training(name, folder)
+    {
         Ok(())
     } else {
         image::decode(bytes).map(|image| visitor.image(label, image[..].into(), folder))
@@ -93,6 +95,14 @@ fn is_weights(label: &str) -> bool {
     let name = label.rsplit('/').next().unwrap_or(label);
     [MANIFEST, "results.json"].contains(&name)
         || [".safetensors", ".safetensors.gz"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a file is of a training's course, by its name and folder: the page has no use for it.
+fn is_of_a_training(name: &str, folder: Option<&str>) -> bool {
+    let is_in = |wanted: &str| folder.is_some_and(|folder| folder.starts_with(wanted));
+    name == "tuning.json"
+        || is_in("logs") && (name.ends_with(".jsonl") || name.ends_with(".svg"))
+        || is_in("epoch-") && (name.ends_with(".bpk") || name == "state.json")
 }
 
 /// CIFAR-10's binary version or else CIFAR-100's: the size of a record tells them apart.

@@ -1,6 +1,6 @@
 // What a visitor's first visit costs: bytes, time to the first score, images/s, dispatches. After ./build.sh:
-//   TOOLS=target/tools node tests/bench/page.mjs cpu 200
-//   TOOLS=target/tools node tests/bench/page.mjs webgpu 16     (software WebGPU where there is no graphics card)
+//   node tests/bench/page.mjs cpu 200
+//   node tests/bench/page.mjs webgpu 16     (software WebGPU where there is no graphics card)
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -27,7 +27,7 @@ const report = await page.locator("#report").textContent();
 let bytes = 0;
 for (const path of new Set(requests.filter((address) => address.startsWith(site.origin)).map((address) => new URL(address).pathname))) {
   const file = readFileSync(join(dist, path === "/" ? "index.html" : path));
-  bytes += /safetensors|\.gz$/.test(path) ? file.length : gzipSync(file, { level: 9 }).length;
+  bytes += /\/[0-9a-f]{64}$|\.gz$/.test(path) ? file.length : gzipSync(file, { level: 9 }).length;
 }
 console.log(`first visit: ${bytes} bytes`);
 console.log(`from opening to the first fold's readiness: ${(ready / 1000).toFixed(1)} s`);

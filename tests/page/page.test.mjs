@@ -95,6 +95,19 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     const choice = await page.locator("#eval-ood-choice").evaluate((select) => select.selectedIndex);
     assert.equal(Number(shown), report.ood[choice].scores[0].auroc);
     for (const plot of ["histogram", "roc", "pr"]) assert.ok(await page.locator(`#plot-${plot} svg path`).count() > 0, plot);
+
+    // What cannot be read is said on this tab, too, and leaves the choice as it is.
+    write(join(folder, "notes.txt"), "no image");
+    await page.setInputFiles("#ood-files", join(folder, "notes.txt"));
+    await page.locator("#problems").waitFor();
+    await page.waitForFunction(() => document.querySelectorAll("#ood-sets li").length === 2);
+    assert.equal(await page.locator("#eval-ood-choice").evaluate((select) => select.selectedIndex), choice);
+
+    // A threshold that was moved is not one of the scores at another temperature.
+    await page.click("#threshold-calibrated");
+    assert.equal(await page.locator("#threshold-reset").isDisabled(), false);
+    await page.evaluate(() => { location.hash = "#tab=evaluate&temperature=100"; });
+    await page.waitForFunction(() => document.querySelector("#threshold-reset").disabled);
   }));
 
 test("CPU: cancelling stops the work within a second, and it can be gone on with",
@@ -199,9 +212,11 @@ test("dropped weights score instead of the shipped ones, damaged ones do not",
     await until(page, ["ready"]);
     const folder = scratch();
     cpSync(WEIGHTS, join(folder, "mine"), { recursive: true });
+    write(join(folder, "mine/logs/fold-1.jsonl"), "{}");
     await page.setInputFiles("#files", tarGz(join(folder, "mine")));
     await page.waitForFunction(() => /mine/.test(document.documentElement.dataset.weights));
     await page.waitForFunction(() => document.documentElement.dataset.folds === "5");
+    assert.equal(await page.locator("#problems").getAttribute("data-count"), "0");
     const sound = pictures(join(folder, "images"), 2);
     await page.setInputFiles("#files", sound);
     await until(page, ["idle"]);

@@ -5,9 +5,9 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
-const { chromium } = createRequire(`${process.env.TOOLS}/`)("playwright-core");
-
 const ROOT = resolve(import.meta.dirname, "../..");
+const { chromium } = createRequire(`${resolve(process.env.TOOLS ?? join(ROOT, "target/tools"))}/`)("playwright-core");
+
 /** The networks that the page starts with. */
 const [{ name: WEIGHTS_NAME }] = JSON.parse(readFileSync(join(ROOT, "dist/weights/index.json"), "utf8"));
 export const WEIGHTS = join(ROOT, "weights", WEIGHTS_NAME);
@@ -39,7 +39,7 @@ export async function serve() {
  * `prelude` is a script that runs in the workers before the page's own use of WebGPU.
  */
 export async function open(address, { gpu = false, prelude = "" } = {}) {
-  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: gpu ? [...FLAGS, ...GPU] : FLAGS });
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: gpu ? [...FLAGS, ...GPU] : FLAGS });
   const page = await browser.newPage();
   const errors = [], requests = [];
   page.on("pageerror", (error) => errors.push(error.message));
