@@ -248,6 +248,7 @@ function bind() {
   });
   byId("resume").addEventListener("click", () => scorer.resume());
   byId("clear").addEventListener("click", clearGallery);
+  byId("problems-clear").addEventListener("click", clearProblems);
   byId("export-csv").addEventListener("click", () =>
     scorer.ensemble && download("eloc-scores.csv", "text/csv", csvOf(scorer, [gallerySet], scorer.scoreNames)));
   setUpDevice(scorer, analyst, () => selfTest, notice);
@@ -405,11 +406,15 @@ function clearGallery() {
   scorer.removeSet(gallerySet);
   gallerySet.clear();
   scorer.addSet(gallerySet);
+  clearProblems();
+  gallery.refresh();
+}
+
+function clearProblems() {
   problems = 0;
   byId("problems-list").replaceChildren();
   byId("problems").hidden = true;
   byId("problems").dataset.count = 0;
-  gallery.refresh();
 }
 
 function problem(label, reason) {
