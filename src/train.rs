@@ -251,11 +251,12 @@ fn checkpoint_error(source: RecordError) -> Error {
     Error::Checkpoint { reason: source.to_string() }
 }
 
-/// Runs one training step on blank images and waits for it, so that a caller can tell how long a training will take.
+/// Makes a network for the returned function, which runs one training step on blank images and waits for it, so that a
+/// caller can tell how long a training will take.
 ///
 /// # Errors
-/// [`Error::Device`] when the device fails.
-pub fn time_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) -> Result<()> {
+/// The function's are [`Error::Device`] when the device fails.
+pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) -> impl FnMut() -> Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
     let mut learner = Learner::new(network, classes, recipe, Normalisation::default(), &mut rng, device);
     let batch = Batch {
@@ -263,8 +264,10 @@ pub fn time_step(network: &Network, recipe: &Recipe, classes: usize, device: &De
         labels: vec![0; recipe.batch],
         left_out: (recipe.left_out_batch > 0).then(|| vec![0; recipe.left_out_batch * PIXELS]),
     };
-    learner.step(&batch, 0.0);
-    learner.take_totals().map(|_| ())
+    move || {
+        learner.step(&batch, 0.0);
+        learner.take_totals().map(|_| ())
+    }
 }
 
 #[cfg(test)]
@@ -405,6 +408,34 @@ mod tests {
             (0..run.validation.len()).filter(|&index| usize::from(run.validation.labels[index]) == left_out).collect();
         run.validation = run.validation.subset(&of_left_out);
         assert!(matches!(run.undisturbed(), Err(Error::NoValidation { fold: 2 })));
+    }
+
+    /// A last part of fewer images counts by its size.
+    #[test]
+    fn recomputed_statistics_are_those_over_all_images() {
+        let run = Run { train: synthetic::shapes(40, 1), ..run() };
+        let recipe = Recipe { statistics: Statistics::Recomputed(260), ..run.recipe.clone() };
+        let data = FoldData {
+            fold: &run.fold,
+            train: &run.train,
+            validation: &run.validation,
+            validation_ood: &run.ood,
+            normalisation: Normalisation::default(),
+        };
+        let all = Batches::new(&recipe, &data).unwrap();
+        let means = |kept: &[usize]| -> Vec<f32> {
+            let mut learner = new_learner(&run.network, &all, &Device::flex());
+            let mut part = Batches::new(&recipe, &data).unwrap();
+            part.kept = kept.to_vec();
+            recompute_statistics(&mut learner, &part);
+            learner.model.batch_norms_mut()[0].running_mean.value_sync().into_data().try_to_vec().unwrap()
+        };
+        let [first, last, both] = [&all.kept[..250], &all.kept[250..260], &all.kept[..260]].map(means);
+        for (channel, mean) in both.iter().enumerate() {
+            let expected = (250.0 * first[channel] + 10.0 * last[channel]) / 260.0;
+            assert!((mean - expected).abs() < 1e-5, "{mean} {expected}");
+            assert!((first[channel] - last[channel]).abs() > 1e-4, "the parts differ, or this says nothing");
+        }
     }
 
     /// Scoring gives an image the same logits alone and among others, which a network left in training mode does not.

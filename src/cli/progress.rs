@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,11 +12,11 @@ use eloc::{
     fold::Fold,
     model::Network,
     recipe::Recipe,
-    train::{Checkpoint, steps_per_epoch, time_step},
+    train::{Checkpoint, steps_per_epoch, trial_step},
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use super::output;
+use super::{output, store};
 
 /// A bar over the steps of all folds still to train. Off a terminal only the lines of the epochs are printed.
 pub struct Progress {
@@ -23,24 +24,27 @@ pub struct Progress {
     /// Steps of one epoch of each fold, by fold number.
     steps: Vec<(usize, usize)>,
     epochs: usize,
+    /// Steps that checkpoints have behind them.
+    done: usize,
     /// The fold that is being trained and the steps of the folds before it.
     fold: Cell<(usize, usize)>,
 }
 
 impl Progress {
-    /// A bar for the training of `folds`.
-    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset) -> Self {
+    /// A bar for the training of `folds`, of which the run in `out` may have checkpoints.
+    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset, out: &Path) -> Self {
         let kept = |fold: &Fold| train.labels.iter().filter(|&&label| fold.logit(usize::from(label)).is_some()).count();
         let steps: Vec<(usize, usize)> =
             folds.iter().map(|fold| (fold.number, steps_per_epoch(kept(fold), recipe.batch))).collect();
         let total = steps.iter().map(|(_, steps)| steps * recipe.epochs).sum::<usize>() as u64;
+        let done = steps.iter().map(|&(fold, steps)| steps * store::epochs_done(out, fold).min(recipe.epochs)).sum();
         let bar = bar(total, "{bar:30} {pos}/{len} steps, {eta} left; {msg}");
-        Progress { bar, steps, epochs: recipe.epochs, fold: Cell::default() }
+        Progress { bar, steps, epochs: recipe.epochs, done, fold: Cell::default() }
     }
 
-    /// Steps of the whole training.
-    pub fn steps(&self) -> usize {
-        self.steps.iter().map(|(_, steps)| steps * self.epochs).sum()
+    /// Steps that the training still needs.
+    pub fn steps_left(&self) -> usize {
+        self.steps.iter().map(|(_, steps)| steps * self.epochs).sum::<usize>() - self.done
     }
 
     /// Goes to the first step of a fold after its finished `epochs`.
@@ -109,10 +113,11 @@ pub fn step_time(
     classes: usize,
     device: &burn::tensor::Device,
 ) -> Result<Duration> {
-    // The first step also compiles and tunes.
-    time_step(network, recipe, classes, device)?;
+    let mut step = trial_step(network, recipe, classes, device);
+    // The first one also compiles and tunes.
+    step()?;
     let start = Instant::now();
-    time_step(network, recipe, classes, device)?;
+    step()?;
     Ok(start.elapsed())
 }
 

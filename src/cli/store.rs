@@ -114,6 +114,9 @@ pub fn update_manifest(
 /// Name of the checkpoints' folder in a run's.
 pub const CHECKPOINTS: &str = "checkpoints";
 
+/// Start of the name of a checkpoint's folder; the number of its epoch follows.
+const EPOCH: &str = "epoch-";
+
 /// The checkpoints of one fold: a folder an epoch, made complete and then renamed.
 ///
 /// No other process has the same fold's as long as the value lives.
@@ -151,7 +154,7 @@ impl Checkpoints {
                 return Err(error).with_context(|| format!("{}: could not be locked", lock.display()));
             }
         }
-        Ok(Checkpoints { folder: out.join(CHECKPOINTS).join(format!("fold-{fold}")), run, lock, _locked: file })
+        Ok(Checkpoints { folder: checkpoints_of(out, fold), run, lock, _locked: file })
     }
 
     /// The newest one, where there is any.
@@ -159,7 +162,7 @@ impl Checkpoints {
     /// # Errors
     /// When it cannot be read, or is of a run with other settings or images.
     pub fn load(&self) -> Result<Option<Checkpoint>> {
-        let Some(folder) = self.epochs()?.pop() else { return Ok(None) };
+        let Some(folder) = epochs(&self.folder)?.pop() else { return Ok(None) };
         let read = |name: &str| {
             let path = folder.join(name);
             fs::read(&path).with_context(|| path.display().to_string())
@@ -183,7 +186,7 @@ impl Checkpoints {
 
     /// Adds one and removes the ones before it.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
-        let before = self.epochs()?;
+        let before = epochs(&self.folder)?;
         let write = || -> Result<()> {
             fs::create_dir_all(&self.folder)?;
             let beside = tempfile::TempDir::new_in(&self.folder)?;
@@ -201,7 +204,7 @@ impl Checkpoints {
                 file.sync_all()
             });
             files.into_iter().collect::<std::io::Result<()>>()?;
-            let epoch = self.folder.join(format!("epoch-{:04}", checkpoint.history.len()));
+            let epoch = self.folder.join(format!("{EPOCH}{:04}", checkpoint.history.len()));
             fs::rename(beside.keep(), epoch)?;
             Ok(())
         };
@@ -221,19 +224,6 @@ impl Checkpoints {
             _ => Ok(()),
         }
     }
-
-    /// The complete checkpoints' folders, oldest first.
-    fn epochs(&self) -> Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).with_context(|| self.folder.display().to_string()),
-        };
-        let mut epochs: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-        epochs.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")));
-        epochs.sort();
-        Ok(epochs)
-    }
 }
 
 impl Drop for Checkpoints {
@@ -241,4 +231,28 @@ impl Drop for Checkpoints {
         // What stays of it would be in nobody's way.
         drop(fs::remove_file(&self.lock));
     }
+}
+
+fn checkpoints_of(out: &Path, fold: usize) -> PathBuf {
+    out.join(CHECKPOINTS).join(format!("fold-{fold}"))
+}
+
+/// How many epochs of fold `fold` the newest checkpoint of the run in `out` has behind it.
+pub fn epochs_done(out: &Path, fold: usize) -> usize {
+    let newest = epochs(&checkpoints_of(out, fold)).ok().and_then(|mut folders| folders.pop());
+    let name = newest.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    name.and_then(|name| name.strip_prefix(EPOCH)?.parse().ok()).unwrap_or(0)
+}
+
+/// The folders of complete checkpoints in `folder`, oldest first.
+fn epochs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+    };
+    let mut epochs: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    epochs.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(EPOCH)));
+    epochs.sort();
+    Ok(epochs)
 }

@@ -346,7 +346,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
-    let progress = Progress::training(&recipe, &missing, &train);
+    let progress = Progress::training(&recipe, &missing, &train, &out);
     match announce(&start, &train, &missing, &device, &out, &progress) {
         // A training goes on when nobody reads its lines.
         Err(error) if output::is_closed_pipe(&error) => {}
@@ -582,7 +582,7 @@ fn announce(
     let images = recipe.batch + recipe.left_out_batch;
     output::line(format_args!(
         "about {} at {:.0} images/s",
-        progress::duration(step.mul_f64(progress.steps() as f64)),
+        progress::duration(step.mul_f64(progress.steps_left() as f64)),
         images as f64 / step.as_secs_f64()
     ))?;
     Ok(())
