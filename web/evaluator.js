@@ -39,8 +39,8 @@ export class Evaluator {
     }
     byId("eval-score").addEventListener("input", () => this.otherScores());
     byId("eval-ood-choice").addEventListener("input", () => {
-      this.#chosen = this.oodSets[byId("eval-ood-choice").selectedIndex];
-      this.otherScores();
+      this.#choose(this.oodSets[byId("eval-ood-choice").selectedIndex]);
+      this.update();
     });
     byId("export-json").addEventListener("click", () => this.#exportJson());
     byId("export-eval-csv").addEventListener("click", () =>
@@ -120,7 +120,7 @@ export class Evaluator {
       this.#list();
     } });
     this.#reading -= 1;
-    if (set.count === 0 && this.#sets().includes(set)) this.#remove(set);
+    if (set.count === 0) this.#remove(set);
     this.#list();
     this.update();
   }

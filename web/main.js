@@ -77,12 +77,16 @@ async function boot() {
   }
 }
 
-/** Makes the ensemble `name` the one that scores, after any change that is still under way. */
-function choose(name) {
+/** Changes the ensemble by `work`, after any change that is still under way; `current()` says whether none was asked for since. */
+function change(work) {
   const mine = ++generation;
-  turn = turn.then(() => (mine === generation ? use(name, () => mine === generation) : undefined)).catch(fail);
+  const current = () => mine === generation;
+  turn = turn.then(() => work(current)).catch(fail);
   return turn;
 }
+
+/** Makes the ensemble `name` the one that scores. */
+function choose(name) { return change((current) => current() && use(name, current)); }
 
 async function use(name, current) {
   byId("load").hidden = false;
@@ -179,7 +183,7 @@ function ensembleShown({ name, manifest, own: mine }) {
 }
 
 /** Files that turned out to be weights: all ensembles among them are offered, and the first good one is used at once. */
-async function bringOwn({ detail: { files } }) {
+function bringOwn({ detail: { files } }) {
   const { ensembles, problems: bad } = weights.ownEnsembles(files);
   bad.forEach(({ label, reason }) => problem(label, reason));
   const names = ensembles.map(({ files: ensemble, folds }) => {
@@ -189,10 +193,7 @@ async function bringOwn({ detail: { files } }) {
     own.set(name, { files: ensemble, folds });
     return name;
   });
-  if (names.length === 0) return;
-  const mine = ++generation;
-  turn = turn.then(() => useFirst(names, () => mine === generation)).then(listWeights).catch(fail);
-  await turn;
+  if (names.length > 0) change((current) => useFirst(names, current).then(listWeights));
 }
 
 /** Scores by the first of the visitor's ensembles `names` that can be used, or else goes on by what scored before. */
