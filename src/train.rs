@@ -299,22 +299,25 @@ mod tests {
     }
 
     impl Run {
-        fn go(
-            &self,
-            resume: Option<Checkpoint>,
-            on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
-        ) -> Result<TrainedFold> {
-            let data = FoldData {
+        fn data(&self) -> FoldData<'_> {
+            FoldData {
                 fold: &self.fold,
                 train: &self.train,
                 validation: &self.validation,
                 validation_ood: &self.ood,
                 normalisation: Normalisation::default(),
-            };
+            }
+        }
+
+        fn go(
+            &self,
+            resume: Option<Checkpoint>,
+            on_event: &mut dyn FnMut(Event) -> ControlFlow<()>,
+        ) -> Result<TrainedFold> {
             // Dropout draws from one generator a process, which another test's training would seed anew.
             static ONE_TRAINING: Mutex<()> = Mutex::new(());
             let _guard = ONE_TRAINING.lock().unwrap_or_else(PoisonError::into_inner);
-            train_fold(&self.network, &self.recipe, &data, resume, &Device::flex(), on_event)
+            train_fold(&self.network, &self.recipe, &self.data(), resume, &Device::flex(), on_event)
         }
 
         fn undisturbed(&self) -> Result<TrainedFold> {
@@ -415,13 +418,7 @@ mod tests {
     fn recomputed_statistics_are_those_over_all_images() {
         let run = Run { train: synthetic::shapes(40, 1), ..run() };
         let recipe = Recipe { statistics: Statistics::Recomputed(260), ..run.recipe.clone() };
-        let data = FoldData {
-            fold: &run.fold,
-            train: &run.train,
-            validation: &run.validation,
-            validation_ood: &run.ood,
-            normalisation: Normalisation::default(),
-        };
+        let data = run.data();
         let all = Batches::new(&recipe, &data).unwrap();
         let means = |kept: &[usize]| -> Vec<f32> {
             let mut learner = new_learner(&run.network, &all, &Device::flex());

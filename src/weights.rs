@@ -125,19 +125,14 @@ impl Manifest {
         if !self.normalisation.std.iter().all(|&std| std > 0.0) {
             return refused("standard deviations above 0", format!("{:?}", self.normalisation.std));
         }
-        for (index, Fold { number, kept, .. }) in self.folds.iter().map(|entry| &entry.fold).enumerate() {
-            if self.folds[..index].iter().any(|before| before.fold.number >= *number) {
-                return refused(
-                    "folds by number",
-                    format!("fold {number} after fold {}", self.folds[index - 1].fold.number),
-                );
-            }
-            if kept.is_empty() || kept.iter().any(|&class| class >= classes) {
-                return refused(
-                    "one or more of the classes kept by each fold",
-                    format!("{kept:?} of {classes} in fold {number}"),
-                );
-            }
+        let folds = || self.folds.iter().map(|entry| &entry.fold);
+        if let Some((before, fold)) = folds().zip(folds().skip(1)).find(|(before, fold)| before.number >= fold.number) {
+            return refused("folds by number", format!("fold {} after fold {}", fold.number, before.number));
+        }
+        let is_right = |kept: &[usize]| !kept.is_empty() && kept.iter().all(|&class| class < classes);
+        if let Some(Fold { number, kept, .. }) = folds().find(|fold| !is_right(&fold.kept)) {
+            let found = format!("{kept:?} of {classes} in fold {number}");
+            return refused("one or more of the classes kept by each fold", found);
         }
         Ok(())
     }

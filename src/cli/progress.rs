@@ -24,8 +24,8 @@ pub struct Progress {
     /// Steps of one epoch of each fold, by fold number.
     steps: Vec<(usize, usize)>,
     epochs: usize,
-    /// Steps that checkpoints have behind them.
-    done: usize,
+    /// Steps that no checkpoint has behind it.
+    steps_left: usize,
     /// The fold that is being trained and the steps of the folds before it.
     fold: Cell<(usize, usize)>,
 }
@@ -37,14 +37,15 @@ impl Progress {
         let steps: Vec<(usize, usize)> =
             folds.iter().map(|fold| (fold.number, steps_per_epoch(kept(fold), recipe.batch))).collect();
         let total = steps.iter().map(|(_, steps)| steps * recipe.epochs).sum::<usize>() as u64;
-        let done = steps.iter().map(|&(fold, steps)| steps * store::epochs_done(out, fold).min(recipe.epochs)).sum();
+        let epochs_left = |fold| recipe.epochs.saturating_sub(store::epochs_done(out, fold));
+        let steps_left = steps.iter().map(|&(fold, steps)| steps * epochs_left(fold)).sum();
         let bar = bar(total, "{bar:30} {pos}/{len} steps, {eta} left; {msg}");
-        Progress { bar, steps, epochs: recipe.epochs, done, fold: Cell::default() }
+        Progress { bar, steps, epochs: recipe.epochs, steps_left, fold: Cell::default() }
     }
 
     /// Steps that the training still needs.
     pub fn steps_left(&self) -> usize {
-        self.steps.iter().map(|(_, steps)| steps * self.epochs).sum::<usize>() - self.done
+        self.steps_left
     }
 
     /// Goes to the first step of a fold after its finished `epochs`.
