@@ -1,6 +1,6 @@
 //! Training-time augmentation: one planar `u8` image in, one of the same size out.
 //!
-//! It comes before [`Normalisation::apply`](crate::image::Normalisation::apply), so that the padding is black as in the
+//! It comes before [`Normalisation::apply`](crate::image::Normalisation::apply), so that constant padding is black as in the
 //! reference (torchvision's `RandomCrop(32, padding=4)` on the `u8` image), not the mean colour.
 
 use rand::Rng;
@@ -11,16 +11,30 @@ use crate::image::{PIXELS, SIDE};
 /// How far images are shifted and whether they are mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Augmentation {
-    /// Black pixels added on each side before the random 32 x 32 crop.
+    /// Pixels added on each side before the random 32 x 32 crop.
     pub padding: usize,
+    /// What these pixels are; black in manifests that do not say.
+    #[serde(default)]
+    pub padding_mode: PaddingMode,
     /// Mirror left to right with probability 0.5.
     pub flip: bool,
 }
 
+/// What stands around a padded image, in torchvision's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PaddingMode {
+    /// Black.
+    #[default]
+    Constant,
+    /// The image mirrored at its outermost pixels, which are not repeated.
+    Reflect,
+}
+
 impl Default for Augmentation {
-    /// Padding 4 and flips, as for CIFAR in the paper and the reference.
+    /// Black padding of 4 and flips, as for CIFAR in the paper and the reference.
     fn default() -> Self {
-        Self { padding: 4, flip: true }
+        Self { padding: 4, padding_mode: PaddingMode::Constant, flip: true }
     }
 }
 
@@ -33,28 +47,36 @@ impl Default for Augmentation {
 pub fn augment<R: Rng>(image: &[u8], settings: &Augmentation, rng: &mut R, out: &mut [u8]) {
     assert!(image.len() == PIXELS && out.len() == PIXELS, "one image of {PIXELS} bytes in and out");
 
-    let padding = settings.padding;
     // Drawn as u32, so that 32-bit and 64-bit targets draw the same.
-    let top = rng.random_range(0..=2 * padding as u32) as usize;
-    let left = rng.random_range(0..=2 * padding as u32) as usize;
-    let flip = settings.flip && rng.random();
-
-    // Output pixel (y, x) shows source pixel (y + top - padding, x + left - padding) where there is one.
-    let rows = padding.saturating_sub(top)..(SIDE + padding).saturating_sub(top).min(SIDE);
-    let columns = padding.saturating_sub(left)..(SIDE + padding).saturating_sub(left).min(SIDE);
-    out.fill(0);
+    let mut draw = || rng.random_range(0..=2 * settings.padding as u32) as usize;
+    let [rows, mut columns] = [draw(), draw()].map(|start| sources(start, settings));
+    if settings.flip && rng.random() {
+        columns.reverse();
+    }
     for (source, out) in image.chunks_exact(SIDE * SIDE).zip(out.chunks_exact_mut(SIDE * SIDE)) {
-        for y in rows.clone() {
-            let out = &mut out[y * SIDE..][..SIDE];
-            if !columns.is_empty() {
-                let first = (y + top - padding) * SIDE + columns.start + left - padding;
-                out[columns.clone()].copy_from_slice(&source[first..][..columns.len()]);
-            }
-            if flip {
-                out.reverse();
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(SIDE)) {
+            for (&column, out) in columns.iter().zip(out) {
+                *out = row.zip(column).map_or(0, |(row, column)| source[row * SIDE + column]);
             }
         }
     }
+}
+
+/// Where the rows or columns of a crop that begins at `start` of the padded image come from; none are black.
+fn sources(start: usize, settings: &Augmentation) -> [Option<usize>; SIDE] {
+    // Mirrored at both ends, the image comes again after this many pixels.
+    const PERIOD: isize = 2 * (SIDE as isize - 1);
+    std::array::from_fn(|offset| {
+        let position = (start + offset) as isize - settings.padding as isize;
+        let position = match settings.padding_mode {
+            PaddingMode::Constant => position,
+            PaddingMode::Reflect => {
+                let position = position.rem_euclid(PERIOD);
+                position.min(PERIOD - position)
+            }
+        };
+        usize::try_from(position).ok().filter(|&position| position < SIDE)
+    })
 }
 
 #[cfg(test)]
@@ -65,17 +87,29 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
     use std::collections::HashSet;
 
-    fn augmented(image: &[u8], padding: usize, flip: bool, seed: u64) -> Vec<u8> {
+    use PaddingMode::{Constant, Reflect};
+
+    fn augmented(image: &[u8], settings: Augmentation, seed: u64) -> Vec<u8> {
         let mut out = vec![1; PIXELS];
-        augment(image, &Augmentation { padding, flip }, &mut ChaCha8Rng::seed_from_u64(seed), &mut out);
+        augment(image, &settings, &mut ChaCha8Rng::seed_from_u64(seed), &mut out);
         out
     }
 
-    /// The definition, pixel by pixel: pad, crop at (`top`, `left`), mirror.
-    fn by_definition(image: &[u8], padding: usize, top: usize, left: usize, flip: bool) -> Vec<u8> {
+    fn black(padding: usize, flip: bool) -> Augmentation {
+        Augmentation { padding, padding_mode: Constant, flip }
+    }
+
+    /// The definition, pixel by pixel: pad, crop at (`top`, `left`), mirror. For padding below the image's side.
+    fn by_definition(image: &[u8], settings: &Augmentation, top: usize, left: usize, flip: bool) -> Vec<u8> {
+        let inside = |position: usize| match (position.checked_sub(settings.padding), settings.padding_mode) {
+            (Some(inside), _) if inside < SIDE => Some(inside),
+            (_, Constant) => None,
+            (None, Reflect) => Some(settings.padding - position),
+            (Some(beyond), Reflect) => Some(SIDE - 1 - (beyond - (SIDE - 1))),
+        };
         let at = |channel: usize, y: usize, x: usize| -> u8 {
-            match ((y + top).checked_sub(padding), (x + left).checked_sub(padding)) {
-                (Some(y), Some(x)) if y < SIDE && x < SIDE => image[(channel * SIDE + y) * SIDE + x],
+            match (inside(y + top), inside(x + left)) {
+                (Some(y), Some(x)) => image[(channel * SIDE + y) * SIDE + x],
                 _ => 0,
             }
         };
@@ -87,36 +121,43 @@ mod tests {
     fn every_crop_and_both_directions_occur() {
         // 25 crops x 2 directions; 2000 draws miss one of them with probability below 1e-15.
         let image: Vec<u8> = (0..PIXELS).map(|i| (i % 251) as u8 + 1).collect();
-        let seen: HashSet<_> = (0..2000).map(|seed| augmented(&image, 2, true, seed)).collect();
+        let seen: HashSet<_> = (0..2000).map(|seed| augmented(&image, black(2, true), seed)).collect();
         assert_eq!(seen.len(), 50);
     }
 
     proptest! {
         #[test]
         fn result_is_one_of_the_crops_of_the_padded_image(
-            image in proptest::collection::vec(1_u8.., PIXELS), padding in 0_usize..5, flip: bool, seed: u64,
+            image in proptest::collection::vec(1_u8.., PIXELS), padding in 0_usize..5, reflect: bool, flip: bool, seed: u64,
         ) {
-            let out = augmented(&image, padding, flip, seed);
+            let settings = Augmentation { padding, padding_mode: if reflect { Reflect } else { Constant }, flip };
+            let out = augmented(&image, settings, seed);
             let crops = (0..=2 * padding).flat_map(|top| (0..=2 * padding).map(move |left| (top, left)));
             let found = crops.flat_map(|(top, left)| [(top, left, false), (top, left, true)])
-                .any(|(top, left, mirror)| (!mirror || flip) && by_definition(&image, padding, top, left, mirror) == out);
+                .any(|(top, left, mirror)| (!mirror || flip) && by_definition(&image, &settings, top, left, mirror) == out);
             prop_assert!(found);
         }
 
         #[test]
         fn no_padding_and_no_flip_change_nothing(image in proptest::collection::vec(0_u8.., PIXELS), seed: u64) {
-            prop_assert_eq!(augmented(&image, 0, false, seed), image);
+            prop_assert_eq!(augmented(&image, black(0, false), seed), image);
         }
 
         #[test]
         fn padding_beyond_the_image_is_black(padding in 33_usize..200, seed: u64) {
-            let out = augmented(&[255; PIXELS], padding, true, seed);
+            let out = augmented(&[255; PIXELS], black(padding, true), seed);
             prop_assert!(out.iter().all(|&value| value == 0 || value == 255));
         }
 
         #[test]
+        fn reflected_padding_of_a_plain_image_does_not_show(padding in 0_usize..200, seed: u64) {
+            let settings = Augmentation { padding, padding_mode: Reflect, flip: true };
+            prop_assert_eq!(augmented(&[7; PIXELS], settings, seed), vec![7; PIXELS]);
+        }
+
+        #[test]
         fn same_seed_gives_the_same_bytes(image in proptest::collection::vec(0_u8.., PIXELS), seed: u64) {
-            prop_assert_eq!(augmented(&image, 4, true, seed), augmented(&image, 4, true, seed));
+            prop_assert_eq!(augmented(&image, black(4, true), seed), augmented(&image, black(4, true), seed));
         }
     }
 }

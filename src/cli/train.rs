@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use eloc::{
-    augment::Augmentation,
+    augment::{Augmentation, PaddingMode},
     dataset::Dataset,
     fold::{self, Fold},
     image::{Normalisation, PIXELS},
@@ -165,6 +165,14 @@ enum PrecisionChoice {
     Bf16,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PaddingModeChoice {
+    /// Black.
+    Constant,
+    /// The image's mirror image.
+    Reflect,
+}
+
 /// One flag for each setting of a recipe.
 #[derive(Args, Debug)]
 struct Overrides {
@@ -196,9 +204,12 @@ struct Overrides {
     /// Margin of the entropy term, in nats.
     #[arg(long)]
     margin: Option<f64>,
-    /// Black pixels around an image before the random crop.
+    /// Pixels around an image before the random crop.
     #[arg(long)]
     padding: Option<usize>,
+    /// What these pixels are.
+    #[arg(long, value_enum)]
+    padding_mode: Option<PaddingModeChoice>,
     /// Whether images are mirrored at random.
     #[arg(long)]
     flip: Option<bool>,
@@ -245,6 +256,11 @@ impl Overrides {
             },
             augmentation: Augmentation {
                 padding: self.padding.unwrap_or(start.augmentation.padding),
+                padding_mode: match self.padding_mode {
+                    Some(PaddingModeChoice::Constant) => PaddingMode::Constant,
+                    Some(PaddingModeChoice::Reflect) => PaddingMode::Reflect,
+                    None => start.augmentation.padding_mode,
+                },
                 flip: self.flip.unwrap_or(start.augmentation.flip),
             },
             dropout: self.dropout.unwrap_or(start.dropout),
