@@ -160,6 +160,7 @@ fn folder_of_another_run_is_refused_by_the_setting_that_differs() {
         ("--folds", "2", "fold_count", "3 there"),
         ("--seed", "2", "seed", "1 there"),
         ("--margin", "0.5", "margin", "0.4 there"),
+        ("--padding-mode", "reflect", "padding_mode", "\"constant\" there"),
     ] {
         let message =
             refused(&mut train(&shared.images, folder.path(), &[(flag, value)]), &[path(folder.path()), name, found]);
