@@ -11,7 +11,7 @@ use crate::{
     ensemble::image_tensor,
     error::Result,
     image::Normalisation,
-    loss::{cross_entropy, margin_entropy_loss},
+    loss::margin_entropy_loss,
     model::{Classifier, Network},
     recipe::Recipe,
     sgd::Sgd,
@@ -101,11 +101,8 @@ impl Learner {
         mut forward: impl FnMut(&[u8]) -> Tensor<2>,
     ) -> (Tensor<1>, Tensor<2>) {
         let kept = forward(&batch.kept);
-        let loss = match &batch.left_out {
-            Some(left_out) => margin_entropy_loss(kept.clone(), labels.clone(), forward(left_out), self.recipe.loss),
-            None => cross_entropy(kept.clone(), labels.clone()),
-        };
-        (loss, kept)
+        let left_out = batch.left_out.as_deref().map(forward);
+        (margin_entropy_loss(kept.clone(), labels.clone(), left_out, self.recipe.loss), kept)
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]` u8 from `model` in training mode, which also moves its batch

@@ -6,34 +6,51 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Weight and margin of the entropy term.
+/// Weight and margin of the entropy term, and how the logits come into the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MarginEntropy {
     /// Weight of the entropy term.
     pub beta: f64,
     /// How far the mean entropy of left-out images should exceed that of kept images, in nats.
     pub margin: f64,
+    /// Temperature of LogitNorm: the loss takes each image's logits divided by this and by their Euclidean length (Wei et
+    /// al. 2022). None as in the paper, which takes them as they are.
+    #[serde(default)]
+    pub logit_norm: Option<f64>,
 }
 
 impl Default for MarginEntropy {
-    /// beta 0.2 and margin 0.4, as in section 4.1 of the paper.
+    /// Beta 0.2, margin 0.4 and plain logits, as in section 4.1 of the paper.
     fn default() -> Self {
-        MarginEntropy { beta: 0.2, margin: 0.4 }
+        MarginEntropy { beta: 0.2, margin: 0.4, logit_norm: None }
     }
 }
 
-/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out))`.
+impl MarginEntropy {
+    /// `logits` `[n, c]` as the loss takes them.
+    fn scaled(&self, logits: Tensor<2>) -> Tensor<2> {
+        let Some(temperature) = self.logit_norm else { return logits };
+        // Logits of 0 stay 0, with a gradient.
+        let length = logits.clone().square().sum_dim(1).add_scalar(1e-14).sqrt();
+        logits / (length * temperature)
+    }
+}
+
+/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out))`; without left-out images the first term.
 ///
 /// `kept` is `[n, c]` logits of kept-class images, `labels` `[n]` their logit indices, `left_out` `[m, c]` logits of
 /// left-out images. Returns `[1]`.
 pub fn margin_entropy_loss(
     kept: Tensor<2>,
     labels: Tensor<1, Int>,
-    left_out: Tensor<2>,
+    left_out: Option<Tensor<2>>,
     settings: MarginEntropy,
 ) -> Tensor<1> {
-    let gap = mean_entropy(kept.clone()) - mean_entropy(left_out) + settings.margin;
-    cross_entropy(kept, labels) + gap.clamp_min(0.0) * settings.beta
+    let kept = settings.scaled(kept);
+    let loss = cross_entropy(kept.clone(), labels);
+    let Some(left_out) = left_out else { return loss };
+    let gap = mean_entropy(kept) - mean_entropy(settings.scaled(left_out)) + settings.margin;
+    loss + gap.clamp_min(0.0) * settings.beta
 }
 
 /// Mean cross-entropy of `logits` `[n, c]` to `labels` `[n]`, in nats. Returns `[1]`.
@@ -67,6 +84,7 @@ mod tests {
     #[derive(Deserialize)]
     struct Case {
         name: String,
+        logit_norm: Option<f64>,
         logits_in: Vec<Vec<f64>>,
         labels: Vec<i64>,
         logits_out: Vec<Vec<f64>>,
@@ -92,14 +110,15 @@ mod tests {
     #[test]
     fn value_and_gradients_are_those_of_pytorch() {
         let golden: Golden = serde_json::from_str(GOLDEN).unwrap();
-        let settings = MarginEntropy { beta: golden.beta, margin: golden.margin };
-        assert_eq!(settings, MarginEntropy::default());
+        let paper = MarginEntropy { beta: golden.beta, margin: golden.margin, logit_norm: None };
+        assert_eq!(paper, MarginEntropy::default());
         let device = Device::flex().autodiff();
         for case in golden.cases {
             let kept = tensor(&case.logits_in, &device).require_grad();
             let left_out = tensor(&case.logits_out, &device).require_grad();
             let labels = Tensor::from_data(TensorData::from(case.labels.as_slice()), &device);
-            let loss = margin_entropy_loss(kept.clone(), labels, left_out.clone(), settings);
+            let settings = MarginEntropy { logit_norm: case.logit_norm, ..paper };
+            let loss = margin_entropy_loss(kept.clone(), labels, Some(left_out.clone()), settings);
             assert_close(loss.to_data().try_to_vec().unwrap(), [case.loss], &case.name);
             let mut gradients = loss.backward();
             for (input, expected) in [(kept, case.grad_in), (left_out, case.grad_out)] {
@@ -117,9 +136,22 @@ mod tests {
         let loss = margin_entropy_loss(
             Tensor::zeros([3, 2], &device),
             labels,
-            Tensor::zeros([5, 2], &device),
-            MarginEntropy { beta: 0.5, margin: 0.3 },
+            Some(Tensor::zeros([5, 2], &device)),
+            MarginEntropy { beta: 0.5, margin: 0.3, logit_norm: None },
         );
         assert_close(loss.to_data().try_to_vec().unwrap(), [std::f64::consts::LN_2 + 0.15], "by hand");
+    }
+
+    #[test]
+    fn without_left_out_images_the_cross_entropy_remains() {
+        let device = Device::flex();
+        let loss = margin_entropy_loss(
+            Tensor::from_data([[6.0, 8.0]], &device),
+            Tensor::from_data([0i64], &device),
+            None,
+            MarginEntropy { logit_norm: Some(0.1), ..MarginEntropy::default() },
+        );
+        // Logits of length 10 become 6 and 8, whose second is the more probable by a factor of e^2.
+        assert_close(loss.to_data().try_to_vec().unwrap(), [2f64.exp().ln_1p()], "by hand");
     }
 }

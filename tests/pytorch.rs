@@ -259,7 +259,7 @@ fn training_steps_are_those_of_pytorch() {
         let case = Case::new(network);
         let Member { fold, classifier } = case.member(1);
         let margin = f64_values(&golden, &format!("{network}.margin"))[0];
-        let recipe = Recipe { loss: MarginEntropy { beta: 0.2, margin }, ..Recipe::reference() };
+        let recipe = Recipe { loss: MarginEntropy { beta: 0.2, margin, logit_norm: None }, ..Recipe::reference() };
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let mut learner = Learner::new(
             &network.parse().unwrap(),

@@ -170,10 +170,11 @@ fn folds(folder: &Path) -> Result<String> {
     let _ = write!(
         text,
         "\nAccuracy on held-out images of the kept classes, and AUROC of the fold's score against those of the left-out \
-         ones, at the epoch that was taken; {} epochs, beta {}, margin {}, seed {}; {} in all. {first}",
+         ones, at the epoch that was taken; {} epochs, beta {}, margin {},{} seed {}; {} in all. {first}",
         recipe.epochs,
         recipe.loss.beta,
         recipe.loss.margin,
+        recipe.loss.logit_norm.map(|temperature| format!(" LogitNorm {temperature},")).unwrap_or_default(),
         recipe.seed,
         minutes(seconds),
     );

@@ -204,6 +204,10 @@ struct Overrides {
     /// Margin of the entropy term, in nats.
     #[arg(long)]
     margin: Option<f64>,
+    /// Temperature of LogitNorm: the loss takes each image's logits divided by this and by their length, the paper's as
+    /// they are.
+    #[arg(long)]
+    logit_norm: Option<f64>,
     /// Pixels around an image before the random crop.
     #[arg(long)]
     padding: Option<usize>,
@@ -253,6 +257,7 @@ impl Overrides {
             loss: eloc::loss::MarginEntropy {
                 beta: self.beta.unwrap_or(start.loss.beta),
                 margin: self.margin.unwrap_or(start.loss.margin),
+                logit_norm: self.logit_norm.or(start.loss.logit_norm),
             },
             augmentation: Augmentation {
                 padding: self.padding.unwrap_or(start.augmentation.padding),
@@ -422,16 +427,18 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
     let batch_norm_momentum = recipe.batch_norm_momentum;
-    let (beta, margin) = (recipe.loss.beta, recipe.loss.margin);
+    let above_0 = |value: f64| at_least_0(value) && value > 0.0;
+    let (beta, margin, logit_norm) = (recipe.loss.beta, recipe.loss.margin, recipe.loss.logit_norm.unwrap_or(1.0));
     for (flag, value, is_right, expected) in [
         ("--epochs", epochs as f64, epochs > 0, "a number of at least 1"),
         ("--batch", batch as f64, batch > 0, "a number of at least 1"),
         ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
-        ("--bias-factor", bias_factor, at_least_0(bias_factor) && bias_factor > 0.0, "a number above 0"),
+        ("--bias-factor", bias_factor, above_0(bias_factor), "a number above 0"),
         ("--momentum", momentum, below_1(momentum), "a number from 0 to below 1"),
         ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
         ("--beta", beta, at_least_0(beta), "a number of at least 0"),
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
+        ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
         (
             "--batch-norm-momentum",

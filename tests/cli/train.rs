@@ -160,6 +160,7 @@ fn folder_of_another_run_is_refused_by_the_setting_that_differs() {
         ("--folds", "2", "fold_count", "3 there"),
         ("--seed", "2", "seed", "1 there"),
         ("--margin", "0.5", "margin", "0.4 there"),
+        ("--logit-norm", "0.1", "logit_norm", "null there"),
         ("--padding-mode", "reflect", "padding_mode", "\"constant\" there"),
     ] {
         let message =
@@ -291,6 +292,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("--epsilon", "-1"),
         ("--temperature", "0"),
         ("--dropout", "2"),
+        ("--logit-norm", "0"),
         ("--learning-rate", "NaN"),
     ] {
         // A value that the parser itself refuses is a usage error, 2.

@@ -1,6 +1,6 @@
 """Golden values for src/loss.rs and src/odin.rs: values and gradients by PyTorch's autograd in float64.
 
-Writes loss.json beside itself: the margin-entropy loss with its hinge active and not, and the gradients
+Writes loss.json beside itself: the margin-entropy loss with its hinge active, inactive and with LogitNorm, and the gradients
 for the logits that ODIN's perturbation starts from. Logits are float32 numbers. Needs PyTorch.
 """
 
@@ -20,16 +20,18 @@ def entropy(logits):
     return -(log_p.exp() * log_p).sum(1)
 
 
-def margin_entropy(name, logits_in, labels, logits_out):
+def margin_entropy(name, logits_in, labels, logits_out, logit_norm=None):
     logits_in, logits_out = logits_in.requires_grad_(), logits_out.requires_grad_()
-    cross_entropy = F.cross_entropy(logits_in, labels)
-    entropy_in, entropy_out = entropy(logits_in).mean(), entropy(logits_out).mean()
+    scaled = lambda z: z if logit_norm is None else F.normalize(z) / logit_norm
+    cross_entropy = F.cross_entropy(scaled(logits_in), labels)
+    entropy_in, entropy_out = entropy(scaled(logits_in)).mean(), entropy(scaled(logits_out)).mean()
     hinge = torch.clamp(MARGIN + entropy_in - entropy_out, min=0)
     loss = cross_entropy + BETA * hinge
     loss.backward()
     zeros = torch.zeros_like(logits_out)
     return {
         "name": name,
+        "logit_norm": logit_norm,
         "logits_in": logits_in.tolist(),
         "labels": labels.tolist(),
         "logits_out": logits_out.tolist(),
@@ -71,6 +73,8 @@ def main():
     ]
     assert cases[0]["hinge"] > 0 and cases[1]["hinge"] == 0
     logits = normal(4, 5)
+    cases.append(margin_entropy("LogitNorm", normal(6, 2), labels, normal(5, 2), logit_norm=0.5))
+    assert cases[2]["hinge"] > 0
     golden = {
         "beta": BETA,
         "margin": MARGIN,
