@@ -6,15 +6,15 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Weight and margin of the entropy term, and how the logits come into the loss.
+/// Weight and margin of the entropy term, and how logits come into the cross-entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MarginEntropy {
     /// Weight of the entropy term.
     pub beta: f64,
     /// How far the mean entropy of left-out images should exceed that of kept images, in nats.
     pub margin: f64,
-    /// Temperature of LogitNorm: the loss takes each image's logits divided by this and by their Euclidean length (Wei et
-    /// al. 2022). None as in the paper, which takes them as they are.
+    /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their Euclidean length
+    /// (Wei et al. 2022), the entropy term as they are. None as in the paper, where both take them as they are.
     #[serde(default)]
     pub logit_norm: Option<f64>,
 }
@@ -23,16 +23,6 @@ impl Default for MarginEntropy {
     /// Beta 0.2, margin 0.4 and plain logits, as in section 4.1 of the paper.
     fn default() -> Self {
         MarginEntropy { beta: 0.2, margin: 0.4, logit_norm: None }
-    }
-}
-
-impl MarginEntropy {
-    /// `logits` `[n, c]` as the loss takes them.
-    fn scaled(&self, logits: Tensor<2>) -> Tensor<2> {
-        let Some(temperature) = self.logit_norm else { return logits };
-        // Logits of 0 stay 0, with a gradient.
-        let length = logits.clone().square().sum_dim(1).add_scalar(1e-14).sqrt();
-        logits / (length * temperature)
     }
 }
 
@@ -46,11 +36,21 @@ pub fn margin_entropy_loss(
     left_out: Option<Tensor<2>>,
     settings: MarginEntropy,
 ) -> Tensor<1> {
-    let kept = settings.scaled(kept);
-    let loss = cross_entropy(kept.clone(), labels);
+    let scaled = match settings.logit_norm {
+        Some(temperature) => logit_norm(kept.clone(), temperature),
+        None => kept.clone(),
+    };
+    let loss = cross_entropy(scaled, labels);
     let Some(left_out) = left_out else { return loss };
-    let gap = mean_entropy(kept) - mean_entropy(settings.scaled(left_out)) + settings.margin;
+    let gap = mean_entropy(kept) - mean_entropy(left_out) + settings.margin;
     loss + gap.clamp_min(0.0) * settings.beta
+}
+
+/// `logits` `[n, c]`, each row divided by its Euclidean length and by `temperature`.
+fn logit_norm(logits: Tensor<2>, temperature: f64) -> Tensor<2> {
+    // Logits of 0 stay 0, with a gradient.
+    let length = logits.clone().square().sum_dim(1).add_scalar(1e-14).sqrt();
+    logits / (length * temperature)
 }
 
 /// Mean cross-entropy of `logits` `[n, c]` to `labels` `[n]`, in nats. Returns `[1]`.

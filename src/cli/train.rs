@@ -204,8 +204,8 @@ struct Overrides {
     /// Margin of the entropy term, in nats.
     #[arg(long)]
     margin: Option<f64>,
-    /// Temperature of LogitNorm: the loss takes each image's logits divided by this and by their length, the paper's as
-    /// they are.
+    /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their length; without
+    /// it as they are, like the paper.
     #[arg(long)]
     logit_norm: Option<f64>,
     /// Pixels around an image before the random crop.

@@ -22,9 +22,9 @@ def entropy(logits):
 
 def margin_entropy(name, logits_in, labels, logits_out, logit_norm=None):
     logits_in, logits_out = logits_in.requires_grad_(), logits_out.requires_grad_()
-    scaled = lambda z: z if logit_norm is None else F.normalize(z) / logit_norm
-    cross_entropy = F.cross_entropy(scaled(logits_in), labels)
-    entropy_in, entropy_out = entropy(scaled(logits_in)).mean(), entropy(scaled(logits_out)).mean()
+    scaled = logits_in if logit_norm is None else F.normalize(logits_in) / logit_norm
+    cross_entropy = F.cross_entropy(scaled, labels)
+    entropy_in, entropy_out = entropy(logits_in).mean(), entropy(logits_out).mean()
     hinge = torch.clamp(MARGIN + entropy_in - entropy_out, min=0)
     loss = cross_entropy + BETA * hinge
     loss.backward()
