@@ -342,6 +342,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let wanted = wanted_folds(&folds, args.fold)?;
     check(&recipe, args.hold_out)?;
     let (train, held_out) = data.train.hold_out(args.hold_out, recipe.seed);
+    ensure!(
+        !held_out.is_empty(),
+        "{}: expected a class of two training images or more, of which to hold one out for the threshold, found none",
+        data.name
+    );
 
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{network}", data.name)));
     let start = Manifest {

@@ -270,6 +270,19 @@ fn class_without_held_out_images_is_refused_before_the_training() {
     assert!(files(&out).is_empty());
 }
 
+/// The published rule chooses by test images, but the threshold needs others.
+#[test]
+fn classes_of_one_image_are_refused_before_the_training() {
+    let folder = scratch();
+    let (images, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    for part in ["train", "test"] {
+        super::pictures::class_folder(&images.join(part), CLASSES, 1);
+    }
+    let settings = [("--select", "reference"), ("--validation-ood", "uniform:4")];
+    refused(&mut train(&images, &out, &settings), &["pictures: expected a class of two training images", "found none"]);
+    assert!(files(&out).is_empty());
+}
+
 #[test]
 fn folder_named_like_a_built_in_set_is_not_taken_for_it() {
     let folder = scratch();
