@@ -29,7 +29,7 @@ pub struct Recipe {
     pub nesterov: bool,
     /// L2 penalty, added to the gradient of every parameter.
     pub weight_decay: f64,
-    /// Weight and margin of the entropy term.
+    /// Weight and margin of the entropy term, and whether the cross-entropy has LogitNorm.
     pub loss: MarginEntropy,
     /// Random crops and flips.
     pub augmentation: Augmentation,

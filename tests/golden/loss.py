@@ -1,7 +1,7 @@
 """Golden values for src/loss.rs and src/odin.rs: values and gradients by PyTorch's autograd in float64.
 
-Writes loss.json beside itself: the margin-entropy loss with its hinge active, inactive and with LogitNorm, and the gradients
-for the logits that ODIN's perturbation starts from. Logits are float32 numbers. Needs PyTorch.
+Writes loss.json beside itself: the margin-entropy loss with its hinge active and not, and with LogitNorm, and the
+gradients for the logits that ODIN's perturbation starts from. Logits are float32 numbers. Needs PyTorch.
 """
 
 import json
