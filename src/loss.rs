@@ -54,12 +54,12 @@ fn logit_norm(logits: Tensor<2>, temperature: f64) -> Tensor<2> {
 }
 
 /// Mean cross-entropy of `logits` `[n, c]` to `labels` `[n]`, in nats. Returns `[1]`.
-pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     -log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean()
 }
 
 /// Mean entropy of the softmax of `logits` `[n, c]`, in nats. Returns `[1]`.
-pub fn mean_entropy(logits: Tensor<2>) -> Tensor<1> {
+fn mean_entropy(logits: Tensor<2>) -> Tensor<1> {
     let plogp = softmax(logits.clone(), 1) * log_softmax(logits, 1);
     -plogp.sum_dim(1).mean()
 }
