@@ -22,9 +22,10 @@ pub fn kept_indices() -> Vec<usize> {
 }
 
 /// The magnitude of the perturbation, in units of the 0 to 1 pixel range; its README's table, and the paper's 0.002 for what
-/// is not in it.
+/// is not in it. `ood` may be an archive's name.
 pub fn epsilon(network: &Network, dataset: &str, ood: &str) -> f64 {
-    match (network, dataset, ood) {
+    let name = ood.split_once('.').map_or(ood, |(name, _)| name);
+    match (network, dataset, name) {
         (Network::DenseNetBc { .. }, "cifar100", "LSUN" | "LSUN_resize") => 0.003,
         (Network::WideResNet { .. }, "cifar10", "Imagenet" | "Imagenet_resize") => 0.003,
         (Network::WideResNet { .. }, "cifar10", "LSUN") => 0.001,
@@ -55,5 +56,6 @@ mod tests {
         assert_eq!(sets.map(|set| of("densenet-bc-100-12", "cifar100", set)), [0.002, 0.002, 0.003, 0.003]);
         assert_eq!(sets.map(|set| of("wrn-28-10", "cifar10", set)), [0.003, 0.003, 0.001, 0.002]);
         assert_eq!(sets.map(|set| of("wrn-28-10", "cifar100", set)), [0.002; 4]);
+        assert_eq!(of("wrn-28-10", "cifar10", "Imagenet.tar.gz"), 0.003);
     }
 }

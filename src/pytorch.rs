@@ -38,7 +38,7 @@ pub struct Checkpoint {
     pub network: Network,
     /// Number of logits.
     pub classes: usize,
-    /// Number of epochs it was trained, where it says so.
+    /// Its epoch, counted from 0, where it says so.
     pub epoch: Option<usize>,
     /// Whether the state dict is an entry of a larger one.
     nested: bool,

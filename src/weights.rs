@@ -66,6 +66,10 @@ pub struct Manifest {
     pub self_test: Option<Vec<f64>>,
     /// Share of the training images that was held out.
     pub hold_out: f64,
+    /// SHA-256 of the images that the choice of the epoch looked at; none where these were the fold's own classes among
+    /// the held-out images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_sha256: Option<String>,
     /// How the folds were trained; none for weights that were trained elsewhere.
     pub recipe: Option<Recipe>,
     /// The folds that are there, by number.
@@ -84,7 +88,7 @@ pub struct FoldEntry {
     pub bytes: usize,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
-    /// The epoch whose weights these are, 1-based.
+    /// The epoch whose weights these are, counted from 1; 0 where it is not known.
     pub epoch: usize,
     /// Every epoch of the training.
     pub history: Vec<EpochRecord>,

@@ -66,16 +66,20 @@ impl Earlier {
         Ok(Earlier { report, sets })
     }
 
+    /// Refuses another number of out-of-distribution sets.
+    pub fn check_sets(&self, count: usize) -> Result<()> {
+        let expected = self.report.ood.len();
+        ensure!(
+            count == expected,
+            "--compare: expected {expected} out-of-distribution sets as in the file, found {count}"
+        );
+        Ok(())
+    }
+
     /// A table of both runs' metrics and the largest difference between two scores of one image.
     ///
-    /// `scored` holds the in-distribution set, then those of `report.ood`.
-    pub fn differences(&self, report: &Report, scored: &[Scored]) -> Result<String> {
-        ensure!(
-            self.report.ood.len() == report.ood.len(),
-            "--compare: expected {} out-of-distribution sets as in the file, found {}",
-            self.report.ood.len(),
-            report.ood.len()
-        );
+    /// `scored` holds the in-distribution set, then those of `report.ood`, as many as in the file.
+    pub fn differences(&self, report: &Report, scored: &[Scored]) -> String {
         let mut text = format!("\ncompared with results of {}\n", self.report.provenance.device);
         for (set, earlier) in report.ood.iter().zip(&self.report.ood) {
             let _ = writeln!(
@@ -99,7 +103,7 @@ impl Earlier {
         for ((name, now), before) in names.zip(scored).zip(&self.sets) {
             let _ = writeln!(text, "\n{name}: {}", now.difference(before));
         }
-        Ok(text)
+        text
     }
 }
 

@@ -48,6 +48,8 @@ pub struct TrainingData {
     pub name: String,
     pub train: Dataset,
     pub test: Dataset,
+    /// Whether the test images are a share of a folder's, so that other images in it make others of them test images.
+    pub test_is_drawn: bool,
 }
 
 /// Whether a data set goes by its name alone.
@@ -66,8 +68,8 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
         "auto" => match cifar(Cifar::Ten) {
             Ok(data) => Ok(data),
             Err(error) => {
-                output::line(format_args!("CIFAR-10 could not be had: {error:#}"))?;
-                output::line(format_args!(
+                output::aside(format_args!("CIFAR-10 could not be had: {error:#}"))?;
+                output::aside(format_args!(
                     "put cifar-10-binary.tar.gz into {} to train on it; going on with the built-in set {SHAPES}",
                     args.dir().display()
                 ))?;
@@ -85,7 +87,7 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
             if is_built_in(&name) {
                 name += "-images";
             }
-            Ok(TrainingData { name, train, test })
+            Ok(TrainingData { name, train, test, test_is_drawn: !files::is_split(path) })
         }
     }
 }
@@ -122,6 +124,7 @@ fn shapes() -> TrainingData {
         name: SHAPES.to_owned(),
         train: synthetic::shapes(SHAPES_TRAIN, SHAPES_TRAIN_SEED),
         test: synthetic::shapes(SHAPES_TEST, synthetic::SHAPES_TEST_SEED),
+        test_is_drawn: false,
     }
 }
 
@@ -141,5 +144,5 @@ fn cifar_or_download(which: Cifar, args: &DataArgs) -> Result<TrainingData> {
             }
         }
     };
-    Ok(TrainingData { name: name.to_owned(), train, test })
+    Ok(TrainingData { name: name.to_owned(), train, test, test_is_drawn: false })
 }

@@ -12,14 +12,15 @@ use eloc::{
     dataset::Dataset,
     ensemble::Score,
     metrics::Definition,
+    odin::Odin,
     protocol,
     report::{IdSet, OodSet, Provenance, Report},
-    weights::Manifest,
+    weights::{self, Manifest},
 };
 
 use super::{
     compare::{Earlier, Scored},
-    data::{self, DataArgs},
+    data::{self, DataArgs, TrainingData},
     device::DeviceChoice,
     output,
     scoring::{self, Cache},
@@ -41,7 +42,7 @@ pub struct EvaluateArgs {
     /// patterns, shapes), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<String>,
-    /// Score only the first N images of each set.
+    /// Score only the first N images of each set; of an --id folder, N from all of its classes.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
     /// Use only the first N of the trained folds; others may be missing.
@@ -133,7 +134,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             Some(folds) => store::read_first_folds(&args.weights, folds, &device.device)?,
             None => store::read_ensemble(&args.weights, &device.device)?,
         };
-    manifest.odin = args.odin.over(earlier.as_ref().map_or(manifest.odin, |earlier| earlier.report.odin))?;
+    let published = args.protocol.map(|_| Odin::default());
+    let start = earlier.as_ref().map(|earlier| earlier.report.odin).or(published).unwrap_or(manifest.odin);
+    manifest.odin = args.odin.over(start)?;
     let odin = manifest.odin;
     let id_name = match (&args.id, &earlier) {
         (Some(id), _) => id,
@@ -148,10 +151,13 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         Some(earlier) if args.ood.is_empty() => earlier.report.ood.iter().map(|set| &set.name).collect(),
         _ => args.ood.iter().collect(),
     };
+    if let Some(earlier) = &earlier {
+        earlier.check_sets(ood_names.len())?;
+    }
     // Without --limit, as many images as the earlier evaluation had.
     let limit = |before: Option<usize>| args.limit.map(NonZeroUsize::get).or(before);
     let id_limit = limit(earlier.as_ref().map(|earlier| earlier.report.id.images));
-    let mut test = first(data::training("--id", id_name, &args.data)?.test, id_limit);
+    let mut test = test_set(data::training("--id", id_name, &args.data)?, &manifest, id_limit)?;
     if args.protocol.is_some() {
         check_size(id_name, test.len())?;
         test = test.subset(&protocol::kept_indices());
@@ -164,6 +170,21 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         test.classes.len(),
         test.classes[0],
     );
+
+    // All of them first: what cannot be read should not show after hours.
+    let mut sets = Vec::new();
+    for (index, name) in ood_names.into_iter().enumerate() {
+        let mut set = data::image_set(name, &args.data)?;
+        let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
+        let limit = limit(before).unwrap_or(set.len());
+        set.images.truncate(limit.saturating_mul(eloc::image::PIXELS));
+        set.sources.truncate(limit);
+        if args.protocol.is_some() {
+            check_size(name, set.len())?;
+            set = set.subset(&protocol::kept_indices());
+        }
+        sets.push(set);
+    }
 
     let definition = match (args.definition, &earlier) {
         (Some(choice), _) => choice.definition(),
@@ -181,21 +202,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let id = scoring::view(&manifest, &members, &id_outputs);
     let id_set = IdSet::new(id_name, &test.labels, &id);
     let mut scored = vec![Scored { sources: None, scores: id.scores(Score::Eloc) }];
-    let mut sets = Vec::new();
-    for (index, name) in ood_names.into_iter().enumerate() {
-        let mut set = data::image_set(name, &args.data)?;
-        let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
-        let limit = limit(before).unwrap_or(set.len());
-        set.images.truncate(limit.saturating_mul(eloc::image::PIXELS));
-        set.sources.truncate(limit);
-        let mut epsilon = None;
-        if args.protocol.is_some() {
-            check_size(name, set.len())?;
-            set = set.subset(&protocol::kept_indices());
-            if args.odin.epsilon.is_none() {
-                epsilon = Some(protocol::epsilon(&manifest.network, &manifest.dataset, &set.name));
-            }
-        }
+    let mut ood_sets = Vec::new();
+    for set in sets {
+        let epsilon = (args.protocol.is_some() && args.odin.epsilon.is_none())
+            .then(|| protocol::epsilon(&manifest.network, &manifest.dataset, &set.name));
         if let Some(epsilon) = epsilon.filter(|epsilon| *epsilon != manifest.odin.epsilon) {
             manifest.odin.epsilon = epsilon;
             id_outputs = outputs(&manifest, id_name, &test.images)?;
@@ -203,8 +213,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         let ood_outputs = outputs(&manifest, &set.name, &set.images)?;
         let [id, ood] = [&id_outputs, &ood_outputs].map(|outputs| scoring::view(&manifest, &members, outputs));
         scored.push(Scored { sources: Some(set.sources), scores: ood.scores(Score::Eloc) });
-        let measured = OodSet::new(&set.name, &id, &ood, definition).with_context(|| name.clone())?;
-        sets.push(OodSet { epsilon, ..measured });
+        let measured = OodSet::new(&set.name, &id, &ood, definition).with_context(|| set.name.clone())?;
+        ood_sets.push(OodSet { epsilon, ..measured });
     }
     let images: usize = scored.iter().map(|set| set.scores.len()).sum();
     let seconds = start.elapsed().as_secs_f64();
@@ -216,16 +226,16 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         odin,
         definition,
         id: id_set,
-        ood: sets,
+        ood: ood_sets,
     };
-    output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
-    if let Some(earlier) = &earlier {
-        output::line(earlier.differences(&report, &scored)?.trim_end())?;
-    }
-    eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
     if let Some(path) = &args.json {
         store::write(path, &serde_json::to_vec_pretty(&report)?)?;
     }
+    output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
+    if let Some(earlier) = &earlier {
+        output::line(earlier.differences(&report, &scored).trim_end())?;
+    }
+    eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
     Ok(())
 }
 
@@ -238,9 +248,44 @@ fn check_size(name: &str, images: usize) -> Result<()> {
     Ok(())
 }
 
-fn first(set: Dataset, limit: Option<usize>) -> Dataset {
-    match limit {
-        Some(limit) if limit < set.len() => set.subset(&(0..limit).collect::<Vec<_>>()),
-        _ => set,
+/// The test images of `data`, at most `limit`.
+///
+/// # Errors
+/// When the weights of `manifest` may have been trained on some of them.
+fn test_set(data: TrainingData, manifest: &Manifest, limit: Option<usize>) -> Result<Dataset> {
+    if data.test_is_drawn && data.name == manifest.dataset {
+        let trained_on = manifest.images_sha256.as_ref();
+        anyhow::ensure!(
+            trained_on.is_none_or(|hash| *hash == weights::sha256(&data.train.images)),
+            "--id: expected {} as it was when the weights were trained, found other images in it, so that another fifth of \
+             them would be the test images, of which some were trained on; test with images of their own, in \
+             test/CLASS beside train/CLASS",
+            data.name
+        );
+    }
+    Ok(match limit {
+        Some(limit) if limit < data.test.len() => {
+            data.test.subset(&some_indices(data.test.len(), limit, data::is_built_in(&data.name)))
+        }
+        _ => data.test,
+    })
+}
+
+/// `count` of `images` indices: the first where the images are in any order, else some from all over, since a folder's images
+/// come class by class.
+fn some_indices(images: usize, count: usize, in_any_order: bool) -> Vec<usize> {
+    (0..count).map(|index| if in_any_order { index } else { index * images / count }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_images_of_a_folder_are_of_all_its_classes() {
+        assert_eq!(some_indices(10, 4, true), [0, 1, 2, 3]);
+        assert_eq!(some_indices(10, 5, false), [0, 2, 4, 6, 8]);
+        assert_eq!(some_indices(10, 4, false), [0, 2, 5, 7]);
+        assert_eq!(some_indices(10, 10, false), (0..10).collect::<Vec<_>>());
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use super::download::SOURCES;
 use super::images::{Loaded, files_below, has_image_extension, load_file, load_parallel};
 use eloc::archive::{self, Format, Limits, is_hidden};
 use eloc::dataset::{Cifar, Dataset, ImageSet};
@@ -92,6 +93,11 @@ fn archived_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<HashMap<
     Ok(files)
 }
 
+/// Whether a folder of labelled images has its own test set.
+pub fn is_split(path: &Path) -> bool {
+    ["train", "test"].iter().all(|part| path.join(part).is_dir())
+}
+
 /// (Training, test) sets from a folder with one sub-folder of images per class.
 ///
 /// With sub-folders `train` and `test`, each of these is such a folder; else a share `hold_out`
@@ -102,8 +108,8 @@ fn archived_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<HashMap<
 /// When there is no class, a class has no image, an image is damaged, the classes of `test` are
 /// not those of `train`, or too few images are there to hold one out.
 pub fn image_folder(path: &Path, seed: u64, hold_out: f64) -> Result<(Dataset, Dataset)> {
-    let (train, test) = (path.join("train"), path.join("test"));
-    if train.is_dir() && test.is_dir() {
+    if is_split(path) {
+        let (train, test) = (path.join("train"), path.join("test"));
         let classes = class_names(&train)?;
         for class in class_names(&test)? {
             ensure!(
@@ -199,11 +205,15 @@ pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<Image
     ];
     match candidates.iter().find(|path| path.exists()) {
         Some(path) => read_image_set(path, path_or_name),
-        None => bail!(
-            "`{path_or_name}`: expected uniform, gaussian, patterns, shapes, a path, or a folder or \
-             archive of that name in {}, found none",
-            data_dir.display()
-        ),
+        None => {
+            let fetched = SOURCES.iter().any(|source| source.name == path_or_name);
+            let hint = if fetched { format!("; `eloc data {path_or_name}` fetches it") } else { String::new() };
+            bail!(
+                "`{path_or_name}`: expected uniform, gaussian, patterns, shapes, a path, or a folder or \
+                 archive of that name in {}, found none{hint}",
+                data_dir.display()
+            )
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
 
     let device = Device::flex();
     let mut manifest: Option<Manifest> = None;
-    let mut members = Vec::new();
+    let (mut members, mut files) = (Vec::new(), Vec::new());
     for (found, fold) in found.iter().zip(folds) {
         let checkpoint = Checkpoint::inspect(&found.path)?;
         let says_dense = found.set.ends_with("_dense");
@@ -103,14 +103,18 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         let to_bytes = if args.half { weights::to_bytes } else { weights::to_exact_bytes };
         let bytes = to_bytes(&classifier)?;
         let provenance = Provenance::new(super::command_line(), "import".to_owned(), 0.0);
-        let entry = FoldEntry::new(fold.clone(), &bytes, checkpoint.epoch.unwrap_or(0), Vec::new(), provenance);
-        store::write(&args.out.join(&entry.file), &bytes)?;
+        let epoch = checkpoint.epoch.map_or(0, |before| before + 1);
+        let entry = FoldEntry::new(fold.clone(), &bytes, epoch, Vec::new(), provenance);
         members.push(Member { classifier: entry.read(&bytes, &manifest.network, &device)?, fold });
         manifest.folds.push(entry);
-        output::line(format_args!("fold {}: {} of {}", found.fold, checkpoint.network, found.path.display()))?;
+        files.push(bytes);
+        output::aside(format_args!("fold {}: {} of {}", found.fold, checkpoint.network, found.path.display()))?;
     }
     let mut manifest = manifest.expect("there are five folds");
     manifest.self_test = Some(scoring::self_test(&manifest, &members, &device)?);
+    for (entry, bytes) in manifest.folds.iter().zip(&files) {
+        store::write(&args.out.join(&entry.file), bytes)?;
+    }
     store::write(&args.out.join(MANIFEST), &manifest.to_bytes())?;
     output::line(format_args!(
         "{}: {} folds of {}; they bring no threshold",
@@ -135,6 +139,7 @@ fn empty_manifest(dataset: &str, classes: &[String], network: &Network) -> Manif
         threshold: None,
         self_test: None,
         hold_out: 0.0,
+        validation_sha256: None,
         recipe: None,
         folds: Vec::new(),
     }

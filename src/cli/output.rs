@@ -15,6 +15,17 @@ pub fn line(text: impl Display) -> Result<()> {
     writeln!(io::stdout().lock(), "{text}").context("standard output: could not be written")
 }
 
+/// Prints a line about work that goes on where nobody reads it any more.
+///
+/// # Errors
+/// As [`line`], but for a reader who has gone.
+pub fn aside(text: impl Display) -> Result<()> {
+    match line(text) {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        written => written,
+    }
+}
+
 /// Whether an error is only that the reader of the output has gone, as `head` does.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error

@@ -36,10 +36,10 @@ impl<'a> Cache<'a> {
         Cache { folder: data.join("logits"), device, failed: Cell::new(false) }
     }
 
-    /// One file for each fold's weights, images and perturbation, and for whatever computes them.
+    /// One file for each fold's weights, images and perturbation, and for the code and the device that compute them.
     fn path(&self, entry: &FoldEntry, images: &[u8], odin: &Odin) -> PathBuf {
-        let build = (env!("CARGO_PKG_VERSION"), option_env!("ELOC_COMMIT"));
-        let key = format!("{} {} {odin:?} {build:?} {}", entry.sha256, sha256(images), self.device);
+        let source = env!("ELOC_SOURCE");
+        let key = format!("{} {} {odin:?} {source} {}", entry.sha256, sha256(images), self.device);
         self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
     }
 

@@ -138,23 +138,19 @@ struct State {
 }
 
 impl Checkpoints {
-    /// The checkpoints of fold `fold` in the folder `out` of a run, whose settings and images have the hash `run`.
-    ///
-    /// # Errors
-    /// When another process is training the fold.
-    pub fn new(out: &Path, fold: usize, run: String) -> Result<Self> {
+    /// The checkpoints of fold `fold` in the folder `out` of a run, whose settings and images have the hash `run`; `None`
+    /// while another process is training the fold.
+    pub fn new(out: &Path, fold: usize, run: String) -> Result<Option<Self>> {
         let lock = out.join(format!(".fold-{fold}.lock"));
         let file = File::create(&lock).with_context(|| format!("{}: could not be written", lock.display()))?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!("{}: another process is training fold {fold}; --fold trains another one", out.display())
-            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("{}: could not be locked", lock.display()));
             }
         }
-        Ok(Checkpoints { folder: checkpoints_of(out, fold), run, lock, _locked: file })
+        Ok(Some(Checkpoints { folder: checkpoints_of(out, fold), run, lock, _locked: file }))
     }
 
     /// The newest one, where there is any.

@@ -349,6 +349,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     );
 
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{network}", data.name)));
+    let validation = Validation::new(args, &recipe, &data, &held_out)?;
+    wanted.iter().try_for_each(|fold| validation.check(fold, &data))?;
     let start = Manifest {
         format: FORMAT,
         dataset: data.name.clone(),
@@ -363,23 +365,31 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         threshold: None,
         self_test: None,
         hold_out: args.hold_out,
+        validation_sha256: validation.sha256(),
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
-    let validation = Validation::new(args, &recipe, &data, &held_out)?;
-    wanted.iter().try_for_each(|fold| validation.check(fold, &data))?;
     let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
     let progress = Progress::training(&recipe, &missing, &train, &out);
-    match announce(&start, &train, &missing, &device, &out, &progress) {
-        // A training goes on when nobody reads its lines.
-        Err(error) if output::is_closed_pipe(&error) => {}
-        announced => announced?,
-    }
+    announce(&start, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
-        let (trained, checkpoints) = train_one(fold, &start, &train, &validation, &device, &out, &progress)?;
+        let Some(checkpoints) = Checkpoints::new(&out, fold.number, run_hash(&start))? else {
+            let busy = format!("another process is training fold {}", fold.number);
+            ensure!(args.fold.is_none(), "{}: {busy}; --fold trains another one", out.display());
+            progress.say(&busy);
+            continue;
+        };
+        if store::existing_manifest(&out)?.folds.iter().any(|done| done.fold.number == fold.number) {
+            progress.say(&format!("another process has trained fold {}", fold.number));
+            continue;
+        }
+        let (id, ood) = validation.of(fold);
+        let images =
+            FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
+        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
@@ -477,7 +487,7 @@ fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> {
     })
 }
 
-/// The settings that decide a training's weights, as JSON.
+/// The settings and images that decide a training's weights, as JSON.
 fn settings(manifest: &Manifest) -> Value {
     let manifest =
         Manifest { threshold: None, self_test: None, folds: Vec::new(), odin: Odin::default(), ..manifest.clone() };
@@ -485,9 +495,8 @@ fn settings(manifest: &Manifest) -> Value {
 }
 
 /// Hash of all that decides a training's weights.
-fn run_hash(start: &Manifest, validation: &Validation) -> String {
-    let images = validation.ood.as_deref().unwrap_or_default();
-    weights::sha256(&[settings(start).to_string().as_bytes(), images].concat())
+fn run_hash(start: &Manifest) -> String {
+    weights::sha256(settings(start).to_string().as_bytes())
 }
 
 /// Refuses to go on in a folder that belongs to a run with other data or settings.
@@ -505,9 +514,10 @@ fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
 /// Path and values of the first place where two JSON values differ.
 fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
     match (a, b) {
-        (Value::Object(fields), Value::Object(others)) => fields.iter().find_map(|(name, value)| {
+        (Value::Object(fields), Value::Object(others)) => fields.keys().chain(others.keys()).find_map(|name| {
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            first_difference(&path, value, others.get(name).unwrap_or(&Value::Null))
+            let [value, other] = [fields, others].map(|fields| fields.get(name).unwrap_or(&Value::Null));
+            first_difference(&path, value, other)
         }),
         _ if a == b => None,
         _ => Some((path.to_owned(), a.clone(), b.clone())),
@@ -549,6 +559,11 @@ impl Validation {
         Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen) })
     }
 
+    /// Hash of the images, where they are others than the fold's own classes.
+    fn sha256(&self) -> Option<String> {
+        self.ood.as_ref().map(|ood| weights::sha256(&[&self.id.images[..], ood].concat()))
+    }
+
     /// Refuses images that nothing can be chosen by.
     fn check(&self, fold: &Fold, data: &TrainingData) -> Result<()> {
         let (id, ood) = self.of(fold);
@@ -577,11 +592,6 @@ impl Validation {
     }
 }
 
-/// The recipe of a run that trains.
-fn recipe_of(run: &Manifest) -> &Recipe {
-    run.recipe.as_ref().expect("a run starts with its recipe")
-}
-
 /// Says what will be trained, where, on what, and about how long it will take.
 fn announce(
     run: &Manifest,
@@ -592,11 +602,11 @@ fn announce(
     progress: &Progress,
 ) -> Result<()> {
     if folds.is_empty() {
-        output::line(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
+        output::aside(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
         return Ok(());
     }
-    let recipe = recipe_of(run);
-    output::line(format_args!(
+    let recipe = run.recipe.as_ref().expect("a run starts with its recipe");
+    output::aside(format_args!(
         "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
         run.dataset,
         train.len(),
@@ -605,10 +615,10 @@ fn announce(
         run.network,
         recipe.epochs,
     ))?;
-    output::line(format_args!("device {device}; run in {}", out.display()))?;
+    output::aside(format_args!("device {device}; run in {}", out.display()))?;
     let step = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
     let images = recipe.batch + recipe.left_out_batch;
-    output::line(format_args!(
+    output::aside(format_args!(
         "about {} at {:.0} images/s",
         progress::duration(step.mul_f64(progress.steps_left() as f64)),
         images as f64 / step.as_secs_f64()
@@ -616,18 +626,17 @@ fn announce(
     Ok(())
 }
 
-/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights. The checkpoints may go once the
-/// weights are written.
+/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights.
 fn train_one(
-    fold: &Fold,
-    run: &Manifest,
-    train: &Dataset,
-    validation: &Validation,
+    images: &FoldData<'_>,
+    recipe: &Recipe,
+    network: &Network,
+    checkpoints: &Checkpoints,
     device: &ChosenDevice,
     out: &Path,
     progress: &Progress,
-) -> Result<(TrainedFold, Checkpoints)> {
-    let checkpoints = Checkpoints::new(out, fold.number, run_hash(run, validation))?;
+) -> Result<TrainedFold> {
+    let fold = images.fold;
     let log = Log::new(out, fold.number);
     let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume {
@@ -636,10 +645,8 @@ fn train_one(
         progress.say(&format!("fold {}: going on after epoch {}", fold.number, checkpoint.history.len()));
     }
     progress.start_fold(fold.number, resume.as_ref().map_or(0, |checkpoint| checkpoint.history.len()));
-    let (id, ood) = validation.of(fold);
-    let data = FoldData { fold, train, validation: &id, validation_ood: &ood, normalisation: run.normalisation };
     let mut failed = None;
-    let trained = train_fold(&run.network, recipe_of(run), &data, resume, &device.device, &mut |event| match event {
+    let trained = train_fold(network, recipe, images, resume, &device.device, &mut |event| match event {
         Event::Step { step, loss, accuracy, .. } => {
             progress.step(step, loss, accuracy);
             ControlFlow::Continue(())
@@ -653,7 +660,7 @@ fn train_one(
     });
     match failed {
         Some(error) => Err(error),
-        None => Ok((trained.with_context(|| format!("{}", out.display()))?, checkpoints)),
+        None => trained.with_context(|| format!("{}", out.display())),
     }
 }
 

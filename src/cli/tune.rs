@@ -87,7 +87,14 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     let start = Instant::now();
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
-    let name = args.dataset.as_deref().unwrap_or(&manifest.dataset);
+    let name = match &args.dataset {
+        Some(name) => name,
+        None if data::is_built_in(&manifest.dataset) => &manifest.dataset,
+        None => bail!(
+            "--dataset: expected the folder of {}, which the weights were trained on, found no --dataset",
+            manifest.dataset
+        ),
+    };
     let images = data::training("--dataset", name, &args.data)?.train;
     let Some(recipe) = &manifest.recipe else {
         bail!(
@@ -149,7 +156,6 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         try_out(&mut tuning, odin)?;
     }
     tuning.provenance.seconds = start.elapsed().as_secs_f64();
-    output::line(tuning.text().trim_end())?;
     if let Some(path) = &args.json {
         store::write(path, &serde_json::to_vec_pretty(&tuning)?)?;
     }
@@ -162,7 +168,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
             Ok(())
         })?;
     }
-    Ok(())
+    output::line(tuning.text().trim_end())
 }
 
 impl Tuning {

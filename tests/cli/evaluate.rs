@@ -1,13 +1,13 @@
 //! `eloc evaluate`.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, time::SystemTime};
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf, process::Stdio, time::SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     pictures::{self, named, plain_folder, tar_gz},
-    tool::{CLASSES, FOLDS, TEST_PER_CLASS, Trained, evaluate, json, path, refused, scratch, stdout},
+    tool::{CLASSES, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, evaluate, json, path, refused, scratch, stdout},
 };
 
 const SCORES: [&str; 8] =
@@ -324,4 +324,37 @@ fn published_protocol_asks_for_its_ten_thousand_images() {
     let Trained { images, weights, .. } = Trained::shared();
     let mut command = evaluate(weights, images, dir.path(), &["uniform:10000"]);
     refused(command.args(["--protocol", "reference"]), &["expected 10000 images", "found 12"]);
+}
+
+/// Another share of the images would be for testing then, with most of them trained on.
+#[test]
+fn folder_with_other_images_than_were_trained_on_is_refused() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let changed = dir.path().join("pictures");
+    pictures::class_folder(&changed, CLASSES, PER_CLASS);
+    stdout(&mut evaluate(weights, &changed, dir.path(), &["uniform:5"]));
+    fs::copy(images.join("class-0/00.png"), changed.join("class-0/zz.png")).unwrap();
+    refused(&mut evaluate(weights, &changed, dir.path(), &["uniform:5"]), &["--id: expected pictures", "test/CLASS"]);
+}
+
+#[test]
+fn set_that_is_missing_is_refused_before_anything_is_scored() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let sets = ["uniform:5", "iSUN"];
+    refused(&mut evaluate(weights, images, dir.path(), &sets), &["`iSUN`", "`eloc data iSUN` fetches it"]);
+    assert!(!dir.path().join("logits").exists());
+}
+
+#[test]
+fn report_is_written_also_where_nobody_reads_the_table() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let file = dir.path().join("report.json");
+    let mut command = evaluate(weights, images, dir.path(), &["uniform:5"]);
+    let mut child = command.args(["--json", path(&file)]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(json(&file)["ood"][0]["images"], 5);
 }

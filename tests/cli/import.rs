@@ -53,6 +53,8 @@ fn archives_of_both_formats_become_weights_that_score() {
             (&dataset.into(), &network.into(), &5)
         );
         assert_eq!((&manifest["threshold"], &manifest["recipe"]), (&Value::Null, &Value::Null));
+        // The checkpoints count from 0 and say 91.
+        assert_eq!(manifest["folds"][0]["epoch"], 92);
 
         let lines = json_lines(&stdout(&mut score(&out, &[&Trained::shared().images], &["--json"])));
         assert_eq!(lines[0]["fold_scores"].as_array().unwrap().len(), 5);

@@ -244,6 +244,21 @@ fn fold_that_another_process_trains_is_refused() {
     let one = |fold: &str| train(images, folder.path(), &[("--fold", fold)]);
     refused(&mut one("1"), &[path(folder.path()), "another process is training fold 1"]);
     assert!(stdout(&mut one("2")).contains("1 of 3 folds done"));
+    // Without --fold it is left to the other one.
+    let printed = stdout(&mut train(images, folder.path(), &[]));
+    assert!(printed.contains("\nanother process is training fold 1\n"), "{printed}");
+    assert!(printed.ends_with(": 2 of 3 folds done; missing: 1\n"), "{printed}");
+}
+
+#[test]
+fn folds_whose_epoch_other_images_would_choose_are_refused() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let one = |fold: &str, ood: &str| train(images, folder.path(), &[("--fold", fold), ("--validation-ood", ood)]);
+    stdout(&mut one("1", "uniform:20"));
+    refused(&mut one("2", "uniform:30"), &[path(folder.path()), "validation_sha256"]);
+    refused(&mut train(images, folder.path(), &[("--fold", "2")]), &[path(folder.path()), "validation_sha256"]);
+    stdout(&mut one("2", "uniform:20"));
 }
 
 #[test]

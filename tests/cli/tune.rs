@@ -63,3 +63,10 @@ fn images_that_the_weights_were_not_trained_on_are_refused() {
     let weights = &Trained::shared().weights;
     refused(&mut tune(weights, &other, dir.path()), &["expected the images that the weights were trained on"]);
 }
+
+#[test]
+fn folder_that_was_trained_on_has_to_be_given() {
+    let mut command = eloc();
+    command.args(["tune", "--device", "cpu", "--weights", path(&Trained::shared().weights), "--ood", "uniform:5"]);
+    refused(&mut command, &["--dataset: expected the folder of pictures", "found no --dataset"]);
+}
