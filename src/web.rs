@@ -195,12 +195,6 @@ impl Ensemble {
         Ok(Ensemble { manifest: Manifest::from_bytes(manifest).map_err(sentence)? })
     }
 
-    /// The manifest as a plain object.
-    #[wasm_bindgen(getter)]
-    pub fn manifest(&self) -> JsResult<JsValue> {
-        plain(&self.manifest)
-    }
-
     /// `{ images, scores }` of the self-test, where the weights have one.
     #[wasm_bindgen(getter, js_name = selfTest)]
     pub fn self_test(&self) -> Option<Object> {

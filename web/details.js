@@ -1,9 +1,11 @@
 // The details of one image: what each fold says, before and after the perturbation, and how its settings change that.
 import { byId, debounced, el, listed, percent, table } from "./dom.js";
 import { paint } from "./imageset.js";
-import { EPSILON_MAX, TEMPERATURE_MAX, settings } from "./settings.js";
+import { settings } from "./settings.js";
 import { VERDICTS, className, leastScore, scoreText, timesThreshold, verdict } from "./verdict.js";
 
+/** As in style.css: up to this width the panel covers the page. */
+const COVERING = matchMedia("(max-width: 999px)");
 /** Classes shown with a bar; of a hundred classes the rest are all but zero. */
 const BARS = 10;
 
@@ -27,11 +29,19 @@ export class Details {
     byId("details-close").addEventListener("click", () => this.close());
     this.#panel.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
     const explain = debounced(() => this.#explain(), 200);
-    byId("details-epsilon").addEventListener("input", () => { this.#read(); explain(); });
-    byId("details-temperature").addEventListener("input", () => { this.#read(); explain(); });
+    // Each slider changes its own setting only: the other's value need not be one that its slider can show.
+    const slider = (name, from) => byId(`details-${name}`).addEventListener("input", ({ target }) => {
+      this.#odin = { ...this.#odin, [name]: from(Number(target.value)) };
+      this.#label();
+      explain();
+    });
+    slider("epsilon", (value) => value);
+    // Three digits, so that the slider's ends and its round values are exact.
+    slider("temperature", (value) => Number((10 ** value).toPrecision(3)));
     byId("details-reset").addEventListener("click", () => this.#use(this.#manifest.odin));
     byId("details-apply").addEventListener("click", () => settings.setOdin(this.#odin, this.#manifest));
     byId("details-fold").addEventListener("input", () => this.#maps());
+    COVERING.addEventListener("change", () => this.#cover());
   }
 
   get #manifest() { return this.#scorer.ensemble.manifest; }
@@ -43,8 +53,12 @@ export class Details {
     this.#set = set;
     this.#index = index;
     this.#answers = null;
+    // What is shown is of another image.
+    this.#panel.dataset.stale = "";
+    byId("details-problem").textContent = "";
     this.#panel.hidden = false;
     document.body.classList.add("has-details");
+    this.#cover();
     this.#panel.dataset.index = index;
     paint(byId("details-image"), set.pixels(index));
     byId("details-name").textContent = set.labels[index];
@@ -58,12 +72,21 @@ export class Details {
     this.#panel.hidden = true;
     this.#set = null;
     document.body.classList.remove("has-details");
+    this.#cover();
     this.#back?.focus();
+  }
+
+  /** What the panel covers takes no focus. */
+  #cover() {
+    const covered = !this.#panel.hidden && COVERING.matches;
+    for (const behind of document.querySelectorAll("body > :not(.columns, #spoken), #content")) behind.inert = covered;
   }
 
   /** All images are scored in another way, which may be the way that is shown. */
   settingsChanged() {
-    if (this.#set) this.#label();
+    if (!this.#set) return;
+    this.#label();
+    this.#sentence();
   }
 
   /** New scores came in, which may be this image's; more folds say more. */
@@ -81,14 +104,6 @@ export class Details {
     this.#label();
     this.#sentence();
     this.#explain();
-  }
-
-  #read() {
-    const epsilon = Number(byId("details-epsilon").value);
-    // Three digits, so that the slider's ends and its round values are exact.
-    const temperature = Math.min(TEMPERATURE_MAX, Number((10 ** Number(byId("details-temperature").value)).toPrecision(3)));
-    this.#odin = { ...this.#odin, epsilon: Math.min(EPSILON_MAX, epsilon), temperature };
-    this.#label();
   }
 
   #label() {
@@ -128,6 +143,7 @@ export class Details {
       ]);
       if (!wanted()) return;
       this.#answers = answers;
+      delete this.#panel.dataset.stale;
       this.#folds(foldScores, odin);
       this.#classes(classes);
       this.#scores(scores, odin);

@@ -57,7 +57,7 @@ function showTest({ passed, images, backend, largest, expected, got }) {
   const place = byId("self-test-result");
   Object.assign(place.dataset, { result: passed ? "pass" : "fail", largest });
   const sentence = passed
-    ? `Passed. ${images} golden images score as on the command line; the largest difference is ${largest.toExponential(2)}.`
+    ? `Passed on ${backend === "cpu" ? "the CPU" : "WebGPU"}. ${images} golden images score as on the command line; the largest difference is ${largest.toExponential(2)}.`
     : `Failed. The largest difference is ${largest.toExponential(2)}: scores of this backend (${backend}) cannot be trusted.` +
       (backend === "webgpu" ? " Choose the CPU under Settings." : "");
   place.replaceChildren(el("p", { class: passed ? "good" : "bad" }, sentence), el("details", {}, el("summary", {}, "All golden images"),

@@ -120,7 +120,7 @@ export class Evaluator {
       this.#list();
     } });
     this.#reading -= 1;
-    if (set.count === 0) this.#remove(set);
+    if (set.count === 0 && !this.#importer.reads(set)) this.#remove(set);
     this.#list();
     this.update();
   }
@@ -183,11 +183,11 @@ export class Evaluator {
   }
 
   async #update() {
+    this.#offer();
     // One at a time; what comes meanwhile is one more round.
     if (this.#working) { this.#again = true; return; }
     this.#working = true;
     try {
-      this.#offer();
       await this.#study();
     } catch (error) {
       byId("metrics-problem").textContent = error.message;
@@ -243,16 +243,19 @@ export class Evaluator {
 
   async #exportJson() {
     const { ensemble, odin, backend, seconds } = this.#scorer;
-    if (!ensemble) return;
+    this.#offer();
+    if (byId("export-json").disabled) return;
     const folds = ensemble.manifest.folds.length;
     const of = (set) => ({ name: set.name, outputs: set.outputs(folds) });
+    // All of it is taken now: the sets may change while the report is made.
+    const side = (set) => ({ name: set.name, images: [...set.labels], scores: [...set.scores.eloc.subarray(0, set.count)] });
+    const [id, ...ood] = [this.idSet, ...this.oodSets].map(side);
     try {
       const report = await this.#analyst.ask("report", { input: {
         device: backend === "cpu" ? "CPU (browser)" : "WebGPU (browser)", seconds, definition: settings.get("definition"), odin,
         id: { ...of(this.idSet), labels: this.#labels() }, ood: this.oodSets.map(of),
       } });
-      const side = (set) => ({ name: set.name, images: set.labels, scores: [...set.scores.eloc.subarray(0, set.count)] });
-      const content = { format: 1, weights: ensemble.name, report, id: side(this.idSet), ood: this.oodSets.map(side) };
+      const content = { format: 1, weights: ensemble.name, report, id, ood };
       download("eloc-evaluation.json", "application/json", JSON.stringify(content, null, 1));
     } catch (error) {
       this.#notice(`The report could not be made. ${error.message}`, "error");

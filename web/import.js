@@ -10,15 +10,16 @@ import { WorkerClient, WorkerGone } from "./workers.js";
 /**
  * The files of a drop: a folder is one item, and so is each file.
  * @param {DataTransfer} transfer
+ * @param {(path: string, reason: string) => void} problem is told what cannot be opened
  * @returns {Promise<Item[]>}
  */
-export async function droppedItems(transfer) {
+export async function droppedItems(transfer, problem) {
   // The entries must be taken before the first wait: afterwards the browser empties the list.
   const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
   return Promise.all(entries.filter(Boolean).map(async (entry) => {
     if (entry instanceof File) return { name: entry.name, files: [{ file: entry, path: entry.name }] };
     const files = [];
-    await walk(entry, entry.name, files);
+    await walk(entry, entry.name, files, problem);
     return { name: entry.name, files: sorted(files) };
   }));
 }
@@ -46,18 +47,21 @@ export async function clipboardItems() {
   return items;
 }
 
-async function walk(entry, path, files) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    files.push({ file, path });
-    return;
-  }
-  const reader = entry.createReader();
-  for (;;) {
-    // Browsers hand out at most 100 entries a call; an empty answer is the end.
-    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (entries.length === 0) return;
-    for (const child of entries) await walk(child, `${path}/${child.name}`, files);
+async function walk(entry, path, files, problem) {
+  try {
+    if (entry.isFile) {
+      files.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), path });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      // Browsers hand out at most 100 entries a call; an empty answer is the end.
+      const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (entries.length === 0) return;
+      await Promise.all(entries.map((child) => walk(child, `${path}/${child.name}`, files, problem)));
+    }
+  } catch (error) {
+    problem(path, error.message);
   }
 }
 
@@ -88,6 +92,9 @@ export class Importer extends EventTarget {
 
   /** What is being read, or null: { name, file, files, images }. */
   get progress() { return this.#current?.progress ?? null; }
+
+  /** Whether anything is still to be read into `set`. */
+  reads(set) { return [this.#current, ...this.#jobs].some((job) => job?.set === set); }
 
   /**
    * Reads `files` into `set`.

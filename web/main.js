@@ -366,7 +366,7 @@ function dropTarget(target, take) {
   target.addEventListener("drop", async (event) => {
     over(event, false);
     try {
-      const items = await droppedItems(event.dataTransfer);
+      const items = await droppedItems(event.dataTransfer, problem);
       if (items.length) take(items);
     } catch (error) {
       notice(`What was dropped cannot be read. ${error.message}`, "error");

@@ -28,7 +28,7 @@ export function histogramPlot({ id, ood, threshold, label, names }) {
     plot.append(svg("path", { d: outline(shares), class: `${side}-fill` }), svg("path", { d: outline(shares), class: `${side}-line` }));
   }
   if (threshold >= id.low && threshold <= id.high) {
-    plot.append(svg("line", { class: "threshold", x1: x(threshold), x2: x(threshold), y1: TOP, y2: HEIGHT - BOTTOM, "data-threshold": threshold }));
+    plot.append(svg("line", { class: "threshold", x1: x(threshold), x2: x(threshold), y1: TOP, y2: HEIGHT - BOTTOM }));
   }
   legend(plot, names);
   return plot;
@@ -44,7 +44,7 @@ export function rocPlot({ points, at }) {
   plot.append(
     svg("line", { class: "chance", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }),
     svg("path", { class: "id-line", d: path(points.map(({ fpr, tpr }) => [fpr, tpr]), x, y) }));
-  if (at) plot.append(svg("circle", { class: "point", cx: x(at.fpr), cy: y(at.tpr), r: 5, "data-fpr": at.fpr, "data-tpr": at.tpr }));
+  if (at) plot.append(svg("circle", { class: "point", cx: x(at.fpr), cy: y(at.tpr), r: 5 }));
   return plot;
 }
 

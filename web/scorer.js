@@ -94,6 +94,7 @@ export class Scorer extends EventTarget {
    */
   async setEnsemble(ensemble, odin) {
     this.ensemble = null;
+    this.paused = false;
     this.failure = null;
     for (const set of this.sets) set.clearOutputs([]);
     await this.#patiently((client) => client.ask("manifest", { bytes: ensemble.manifestBytes }));
@@ -124,8 +125,10 @@ export class Scorer extends EventTarget {
     this.stages["warm-up"] = performance.now() - started;
   }
 
-  /** Other settings: everything is scored anew. */
+  /** Other settings: everything is scored anew, also after a pause. */
   setOdin(odin) {
+    this.paused = false;
+    this.failure = null;
     this.odin = odin;
     this.#rescore();
   }
@@ -161,7 +164,8 @@ export class Scorer extends EventTarget {
     this.#insists = true;
     this.#leave(backend);
     this.failure = null;
-    await this.#ready();
+    // A start that was overtaken by another choice is no error.
+    await this.#patiently(() => null);
     this.#changed();
   }
 
@@ -187,10 +191,10 @@ export class Scorer extends EventTarget {
     const n = images.length / IMAGE_BYTES;
     const shape = SHAPES[Math.min(this.#largest, 1)];
     const outputs = [];
-    const { ensemble } = this;
+    const { ensemble, backend } = this;
     const ask = (client, input) => {
       // The worker may not have this fold any more, and would count as broken.
-      if (this.ensemble !== ensemble) throw new Error("Other networks were chosen meanwhile.");
+      if (this.ensemble !== ensemble || this.backend !== backend) throw new Error("Other networks or another backend were chosen meanwhile.");
       return client.ask("outputs", input, [], LIMIT_MS.first);
     };
     for (const { number, kept } of ensemble.manifest.folds) {
@@ -243,9 +247,10 @@ export class Scorer extends EventTarget {
     let end = start;
     while (end < to && end - start < size && set.done[end] === position) end += 1;
     const count = end - start;
-    // A shape that is compiled already serves a smaller rest, unless it is one that turned out too slow.
+    // A shape that is compiled already serves a smaller rest, unless it is one that turned out too slow; the CPU compiles none.
     const fitting = SHAPES.filter((shape) => shape >= count && shape <= size);
-    const shape = fitting.find((candidate) => this.#warm.has(candidate)) ?? fitting[0];
+    const compiled = this.backend === "webgpu" && fitting.find((candidate) => this.#warm.has(candidate));
+    const shape = compiled || fitting[0];
     return { set, start, count, position, shape, generation: set.generation };
   }
 

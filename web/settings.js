@@ -7,9 +7,9 @@ const DEFAULTS = {
 };
 
 /** Largest epsilon offered, in units of the 0..1 pixel range; five times the published 0.002. */
-export const EPSILON_MAX = 0.01;
+const EPSILON_MAX = 0.01;
 /** Largest temperature offered; the smallest is 1. */
-export const TEMPERATURE_MAX = 10_000;
+const TEMPERATURE_MAX = 10_000;
 
 const VALID = {
   weights: (text) => (/^[\w.-]+$/.test(text) ? text : undefined),

@@ -65,7 +65,7 @@ export class StudyView {
   #sizeSentence({ idSet, oodSet, size, busy }) {
     const folds = size.folds < this.#scorer.ensemble.manifest.folds.length ? ` by ${plural(size.folds, "fold")} so far` : "";
     return `${idSet.name} (${plural(size.id, "image")}) against ${oodSet.name} (${plural(size.ood, "image")})${folds}.` +
-      (busy ? " Scoring goes on; the numbers follow." : "");
+      (busy ? " Not everything is scored yet." : "");
   }
 
   #metricTable({ rows, intervals }) {

@@ -93,11 +93,13 @@ export async function forgetFold(fold) {
   await (await openCache())?.delete(cacheKey(fold.sha256));
 }
 
-/** Removes what no manifest of the site asks for any more: older folds of `name`, and weights no longer offered. */
+/** Removes what no manifest of this deployment asks for any more: older folds of `name`, and weights no longer offered. */
 export async function evictStale(name, manifest, offered) {
   const cache = await openCache();
   const current = new Set(manifest.folds.map((fold) => cacheKey(fold.sha256)));
   for (const key of (await cache?.keys()) ?? []) {
+    // Another deployment on this origin keeps its own.
+    if (!key.url.startsWith(new URL("weights/", document.baseURI).href)) continue;
     const owner = (await cache.match(key))?.headers.get("x-weights");
     if ((owner === name && !current.has(key.url)) || !offered.includes(owner)) await cache.delete(key);
   }

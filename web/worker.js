@@ -55,7 +55,7 @@ const ANSWERS = {
     const next = new eloc.Ensemble(bytes);
     ensemble?.free();
     ensemble = next;
-    return { manifest: ensemble.manifest, selfTest: ensemble.selfTest };
+    return { selfTest: ensemble.selfTest };
   },
   scores({ outputs, temperature }) { return ensemble.scores(outputs, temperature); },
   probabilities({ outputs }) { return ensemble.probabilities(outputs); },

@@ -91,7 +91,7 @@ export class Analyst {
   /**
    * Sets the ensemble that later questions are about.
    * @param {Uint8Array} manifest bytes of manifest.json
-   * @returns {Promise<{ manifest: object, selfTest: { images: Uint8Array, scores: Float64Array } | undefined }>}
+   * @returns {Promise<{ selfTest: { images: Uint8Array, scores: Float64Array } | undefined }>}
    */
   async setEnsemble(manifest) {
     const answer = await this.ask("ensemble", { bytes: manifest });
@@ -119,7 +119,7 @@ export class Analyst {
   #starting = null;
 
   async #start(client) {
-    this.about = await client.ask("start", { module: await this.#module });
+    await client.ask("start", { module: await this.#module });
     if (this.#manifest) await client.ask("ensemble", { bytes: this.#manifest });
     return client;
   }
