@@ -26,6 +26,7 @@
 pub mod archive;
 pub mod augment;
 mod batches;
+mod calibration;
 pub mod dataset;
 pub mod ensemble;
 pub mod error;

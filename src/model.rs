@@ -197,6 +197,18 @@ impl Classifier {
         }
     }
 
+    /// The network whose logits are `factor` times this one's, less their mean over the classes, which no softmax sees.
+    pub(crate) fn with_logits_scaled(mut self, factor: f64) -> Self {
+        let fc = match &mut self {
+            Classifier::Compact(net) => &mut net.fc,
+            Classifier::DenseNet(net) => &mut net.fc,
+            Classifier::WideResNet(net) => &mut net.fc,
+        };
+        fc.weight = fc.weight.clone().map(|weight| (weight.clone() - weight.mean_dim(1)) * factor);
+        fc.bias = fc.bias.take().map(|bias| bias.map(|bias| (bias.clone() - bias.mean()) * factor));
+        self
+    }
+
     /// Adapts the fixed first layer, where the family has one, to the training images.
     ///
     /// `images` is `[n, 3, 32, 32]`, normalised, planar, in one slice.
@@ -317,6 +329,7 @@ impl Init<'_> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Distribution, Tolerance};
     use rand::SeedableRng;
 
     use super::*;
@@ -352,6 +365,18 @@ mod tests {
             let images = Tensor::zeros([3, 3, 32, 32], &Device::flex());
             let logits = classifier(name, 8).valid().forward(images);
             assert_eq!(logits.dims(), [3, 8], "{name}");
+        }
+    }
+
+    #[test]
+    fn scaled_logits_are_the_factor_times_the_centred_ones() {
+        for name in ["compact-8-16-8", "densenet-bc-10-4", "wrn-10-1"] {
+            let images = Tensor::random([2, 3, 32, 32], Distribution::Normal(0.0, 1.0), &Device::flex());
+            let classifier = classifier(name, 5).valid();
+            let logits = classifier.forward(images.clone());
+            let expected = (logits.clone() - logits.mean_dim(1)) * 3.0;
+            let found = classifier.with_logits_scaled(3.0).forward(images);
+            found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
         }
     }
 

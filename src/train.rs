@@ -25,7 +25,7 @@ use crate::{
     learner::{Batch, Learner, Totals},
     model::{Classifier, Network},
     recipe::{Recipe, Statistics},
-    validation::{Validation, select, validate},
+    validation::{Validation, logit_scale, select, validate},
 };
 
 /// Images for the whitening of the compact network's stem.
@@ -116,6 +116,9 @@ pub fn steps_per_epoch(kept_images: usize, batch: usize) -> usize {
 
 /// Trains one fold on `device`, which is a plain device, from the start or from `resume`.
 ///
+/// A loss with LogitNorm leaves the length of the logits open: the network's are scaled in the end, so that its softmax on the
+/// validation images is calibrated (Guo et al. 2017), and have mean 0.
+///
 /// # Errors
 /// [`Error::NotFinite`] when the loss is no number any more, [`Error::Checkpoint`] when `resume` is of another
 /// network, [`Error::FoldData`] where a side has no images, [`Error::Stopped`] when `on_event` breaks.
@@ -163,7 +166,12 @@ pub fn train_fold(
     }
 
     let selected = checkpoint.selected.ok_or(Error::NoEpochs)?;
-    let classifier = load_model(learner.model.valid(), &checkpoint.best)?;
+    let mut classifier = load_model(learner.model.valid(), &checkpoint.best)?;
+    if recipe.loss.logit_norm.is_some() {
+        let member = Member { fold: data.fold.clone(), classifier };
+        let scale = logit_scale(&member, data, device)?;
+        classifier = member.classifier.with_logits_scaled(scale);
+    }
     Ok(TrainedFold { classifier, history: checkpoint.history, selected })
 }
 
@@ -359,6 +367,15 @@ mod tests {
         let first = bytes(one.undisturbed().unwrap());
         assert!(first == bytes(one.undisturbed().unwrap()));
         assert!(first != bytes(other.undisturbed().unwrap()));
+    }
+
+    #[test]
+    fn logits_of_a_loss_with_logit_norm_are_calibrated() {
+        let mut run = run();
+        run.recipe.loss.logit_norm = Some(0.1);
+        let member = Member { fold: run.fold.clone(), classifier: run.undisturbed().unwrap().classifier };
+        let scale = logit_scale(&member, &run.data(), &Device::flex()).unwrap();
+        assert!((scale - 1.0).abs() < 1e-3, "{scale}");
     }
 
     #[test]

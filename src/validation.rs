@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    calibration,
     ensemble::{FoldOutputs, Member, Outputs, Score},
     error::{Error, Result},
     image::{Normalisation, PIXELS},
@@ -60,6 +61,18 @@ pub(crate) fn validate(member: &Member, data: &FoldData, device: &Device) -> Res
         detection_error: detection.detection_error,
         max_softmax_auroc: auroc(&id.scores(Score::MaxSoftmax), &ood.scores(Score::MaxSoftmax)),
     })
+}
+
+/// The factor that calibrates the network's logits by the validation images of its kept classes, of which there are some.
+///
+/// # Errors
+/// [`Error::Device`] when the device fails.
+pub(crate) fn logit_scale(member: &Member, data: &FoldData, device: &Device) -> Result<f64> {
+    let label = |index: usize| member.fold.logit(usize::from(data.validation.labels[index]));
+    let kept: Vec<usize> = (0..data.validation.len()).filter(|&index| label(index).is_some()).collect();
+    let labels: Vec<usize> = kept.iter().filter_map(|&index| label(index)).collect();
+    let outputs = logits(member, &data.validation.subset(&kept).images, &data.normalisation, device)?;
+    Ok(calibration::logit_scale(&outputs.logits, &labels, member.fold.kept.len()))
 }
 
 fn logits(member: &Member, images: &[u8], normalisation: &Normalisation, device: &Device) -> Result<FoldOutputs> {

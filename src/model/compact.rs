@@ -35,7 +35,7 @@ pub struct Compact {
     block2: Block,
     block3: Block,
     dropout: Dropout,
-    fc: Linear,
+    pub(super) fc: Linear,
 }
 
 /// conv 3 x 3 - max pool 2 - BN - ReLU - conv 3 x 3 - BN - ReLU.

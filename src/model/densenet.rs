@@ -27,7 +27,7 @@ pub struct DenseNet {
     trans2: Transition,
     block3: Vec<Bottleneck>,
     bn1: BatchNorm,
-    fc: Linear,
+    pub(super) fc: Linear,
 }
 
 /// BN - ReLU - conv 1 x 1 - BN - ReLU - conv 3 x 3, appended to its input.

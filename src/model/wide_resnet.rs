@@ -20,7 +20,7 @@ pub struct WideResNet {
     block2: Vec<BasicBlock>,
     block3: Vec<BasicBlock>,
     bn1: BatchNorm,
-    fc: Linear,
+    pub(super) fc: Linear,
 }
 
 /// BN - ReLU - conv 3 x 3 - BN - ReLU - dropout - conv 3 x 3, added to its input or to a 1 x 1 convolution of it.

@@ -1,0 +1,56 @@
+//! Temperature scaling (Guo et al. 2017), for networks whose loss leaves the length of their logits open, as LogitNorm's
+//! does: once they are trained, one factor makes their softmax as sure of itself as held-out images say it may be.
+
+use crate::scores::softmax;
+
+/// Least and largest factor. Images that say nothing should not take the logits out of a half-precision number's range.
+const RANGE: [f64; 2] = [1.0 / 64.0, 64.0];
+
+/// The factor that gives the softmax of `factor * logits` the least cross-entropy to `labels`.
+///
+/// `logits` is `[n, classes]`, `labels` `[n]`, at least one. A label counts as certain to `(n + 1) / (n + 2)` (Platt 1999), the
+/// rest is spread over the other classes: else a few images that are all right would ask for an infinite factor.
+pub(crate) fn logit_scale(logits: &[f32], labels: &[usize], classes: usize) -> f64 {
+    let n = labels.len() as f64;
+    let right = (n + 1.0) / (n + 2.0);
+    let wrong = (1.0 - right) / (classes as f64 - 1.0).max(1.0);
+    // Derivative of the cross-entropy, which rises with the factor.
+    let slope = |factor: f64| -> f64 {
+        let of = |(logits, &label): (&[f32], &usize)| -> f64 {
+            let p = softmax(logits, 1.0 / factor);
+            let target = |class| if class == label { right } else { wrong };
+            p.iter().zip(logits).enumerate().map(|(class, (p, &z))| (p - target(class)) * f64::from(z)).sum()
+        };
+        logits.chunks_exact(classes).zip(labels).map(of).sum()
+    };
+    let [mut low, mut high] = RANGE;
+    // Halved in the logarithm to the last bits of a single-precision number.
+    for _ in 0..40 {
+        let middle = (low * high).sqrt();
+        if slope(middle) > 0.0 { high = middle } else { low = middle }
+    }
+    (low * high).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three of four right, each to 5/6: the larger of two logits, 2 apart, is right in 2/3 of the cases.
+    #[test]
+    fn factor_is_the_one_by_hand() {
+        let (logits, labels) = ([1.0, -1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0], [0, 0, 1, 1]);
+        let expected = 2f64.ln() / 2.0;
+        assert!((logit_scale(&logits, &labels, 2) - expected).abs() < 1e-6);
+        let larger = logits.map(|logit| 5.0 * logit);
+        assert!((logit_scale(&larger, &labels, 2) - expected / 5.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn images_that_are_all_right_or_all_wrong_ask_for_a_factor_within_bounds() {
+        let logits = [1.0, -1.0, -1.0, 1.0];
+        assert!((logit_scale(&logits, &[0, 1], 2) - 3f64.ln() / 2.0).abs() < 1e-6);
+        assert!((logit_scale(&logits, &[1, 0], 2) - RANGE[0]).abs() < 1e-6);
+        assert!((logit_scale(&[0.0; 4], &[0, 1], 2) - RANGE[1]).abs() < 1e-4);
+    }
+}
