@@ -1,4 +1,4 @@
-//! Temperature scaling (Guo et al. 2017), for networks whose loss leaves the length of their logits open, as LogitNorm's
+//! Temperature scaling (Guo et al. 2017), for networks whose cross-entropy leaves the length of the logits open, as LogitNorm
 //! does: once they are trained, one factor makes their softmax as sure of itself as held-out images say it may be.
 
 use crate::scores::softmax;

@@ -55,7 +55,7 @@ export class Evaluator {
     const single = items.filter(loose), groups = items.filter((item) => !loose(item));
     if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
     if (side === "id") {
-      this.#read(this.#knownSet(groups[0]?.name ?? "images"), groups.flatMap(({ files }) => files), limit);
+      this.#read(this.#knownSet(groups[0]?.name ?? "images"), some(groups.flatMap(({ files }) => files), limit), limit);
     } else {
       for (const { name, files } of groups) this.#read(this.#newOodSet(name), files, limit);
     }
@@ -268,4 +268,10 @@ export class Evaluator {
     const labels = this.idSet.classNames.map((name) => classes.indexOf(name));
     return labels.includes(-1) ? undefined : Uint16Array.from(labels);
   }
+}
+
+/** At most `limit` of `files`, from all over, since those of a folder come class by class; the command line takes the same. */
+function some(files, limit) {
+  if (files.length <= limit) return files;
+  return Array.from({ length: limit }, (_, i) => files[Math.floor((i * files.length) / limit)]);
 }

@@ -434,6 +434,8 @@ function notice(text, kind) {
   // The same words again are the same notice.
   for (const other of byId("notices").children) if (other.firstChild.textContent === text) other.remove();
   byId("notices").append(box);
+  // Behind the details they would not be heard.
+  if (byId("notices").inert) say(text);
 }
 
 function phase(text) { byId("load-phase").textContent = text; }

@@ -194,7 +194,7 @@ export class Scorer extends EventTarget {
     const { ensemble, backend } = this;
     const ask = (client, input) => {
       // The worker may not have this fold any more, and would count as broken.
-      if (this.ensemble !== ensemble || this.backend !== backend) throw new Error("Other networks or another backend were chosen meanwhile.");
+      if (this.ensemble !== ensemble || this.backend !== backend) throw new Error("Other networks or another backend are used now.");
       return client.ask("outputs", input, [], LIMIT_MS.first);
     };
     for (const { number, kept } of ensemble.manifest.folds) {

@@ -228,15 +228,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         id: id_set,
         ood: ood_sets,
     };
-    if let Some(path) = &args.json {
-        store::write(path, &serde_json::to_vec_pretty(&report)?)?;
-    }
+    // Neither a file that cannot be written nor a reader who has gone should cost the other its results.
+    let written = match &args.json {
+        Some(path) => store::write(path, &serde_json::to_vec_pretty(&report)?),
+        None => Ok(()),
+    };
     output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
     if let Some(earlier) = &earlier {
         output::line(earlier.differences(&report, &scored).trim_end())?;
     }
     eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
-    Ok(())
+    written
 }
 
 fn check_size(name: &str, images: usize) -> Result<()> {
@@ -253,16 +255,16 @@ fn check_size(name: &str, images: usize) -> Result<()> {
 /// # Errors
 /// When the weights of `manifest` may have been trained on some of them.
 fn test_set(data: TrainingData, manifest: &Manifest, limit: Option<usize>) -> Result<Dataset> {
-    if data.test_is_drawn && data.name == manifest.dataset {
-        let trained_on = manifest.images_sha256.as_ref();
-        anyhow::ensure!(
-            trained_on.is_none_or(|hash| *hash == weights::sha256(&data.train.images)),
-            "--id: expected {} as it was when the weights were trained, found other images in it, so that another fifth of \
-             them would be the test images, of which some were trained on; test with images of their own, in \
-             test/CLASS beside train/CLASS",
-            data.name
-        );
-    }
+    let trained_on = manifest.images_sha256.as_ref();
+    anyhow::ensure!(
+        !data.test_is_drawn
+            || data.name != manifest.dataset
+            || trained_on.is_none_or(|hash| *hash == weights::sha256(&data.train.images)),
+        "--id: expected {} as it was when the weights were trained, found a folder of that name with other images, of which the \
+         fifth for testing may hold some that were trained on; test with test/CLASS beside train/CLASS, or give a folder of \
+         new images another name",
+        data.name
+    );
     Ok(match limit {
         Some(limit) if limit < data.test.len() => {
             data.test.subset(&some_indices(data.test.len(), limit, data::is_built_in(&data.name)))

@@ -205,7 +205,7 @@ struct Overrides {
     #[arg(long)]
     margin: Option<f64>,
     /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their length; without
-    /// it as they are, like the paper. The trained network's logits are scaled so that held-out images' probabilities fit.
+    /// it as they are, like the paper. The trained network's logits are scaled so that its probabilities of the validation images fit.
     #[arg(long)]
     logit_norm: Option<f64>,
     /// Pixels around an image before the random crop.

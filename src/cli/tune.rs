@@ -156,9 +156,10 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         try_out(&mut tuning, odin)?;
     }
     tuning.provenance.seconds = start.elapsed().as_secs_f64();
-    if let Some(path) = &args.json {
-        store::write(path, &serde_json::to_vec_pretty(&tuning)?)?;
-    }
+    let written = match &args.json {
+        Some(path) => store::write(path, &serde_json::to_vec_pretty(&tuning)?),
+        None => Ok(()),
+    };
     if args.write {
         manifest.odin = tuning.best;
         manifest.threshold = Some(threshold_at_tpr(&best_scores, THRESHOLD_TPR));
@@ -168,7 +169,8 @@ pub fn run(args: &TuneArgs) -> Result<()> {
             Ok(())
         })?;
     }
-    output::line(tuning.text().trim_end())
+    output::line(tuning.text().trim_end())?;
+    written
 }
 
 impl Tuning {

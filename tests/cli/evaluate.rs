@@ -239,9 +239,13 @@ fn report_that_cannot_be_written_is_an_error() {
     fs::write(dir.path().join("file"), b"").unwrap();
     let report = dir.path().join("file/report.json");
     let command = &mut evaluate(weights, images, dir.path(), &["uniform:5"]);
-    // The line about the throughput comes before.
     let output = command.args(["--json", path(&report)]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8(output.stdout).unwrap().contains("uniform (5 images)"),
+        "the table is printed all the same"
+    );
+    // The line about the throughput comes before.
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains(path(&report)) && message.contains("could not be written"), "{message}");
 }
