@@ -70,6 +70,8 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     }
     pictures(join(folder, "ood"), 6, 100);
     const archive = tarGz(join(folder, "ood"));
+    // Both take images of a folder from all over.
+    await page.fill("#eval-limit", "5");
     await page.setInputFiles("#id-folder", join(folder, "id/test"));
     await page.setInputFiles("#ood-files", archive);
     await page.fill("#generate-count", "12");
@@ -84,7 +86,7 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     await download.saveAs(results);
     const table = cliCompare(results, join(folder, "id"), [archive, "uniform:12"], now);
     const [exported, report] = [JSON.parse(readFileSync(results)).report, JSON.parse(readFileSync(now))];
-    assert.deepEqual(exported.ood.map((set) => set.images), [6, 12]);
+    assert.deepEqual([exported.id, ...exported.ood].map((set) => set.images), [5, 5, 12]);
     assert.equal(exported.id.accuracy, report.id.accuracy);
     for (const [index, set] of report.ood.entries()) {
       assert.deepEqual(exported.ood[index].scores, set.scores, set.name);
