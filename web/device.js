@@ -2,10 +2,11 @@
 import { byId, el, table } from "./dom.js";
 
 /**
- * Scores of a device may differ by this much. Sums in another order change a logit in its seventh digit, and now and then the
- * sign of a gradient next to nothing, which moves a score by up to 1e-6; a wrong kernel moves it by more than 1e-5.
+ * Scores of a device may differ by this much, as a fraction of the golden scores' range: sums in another order change a logit in
+ * its seventh digit. Now and then that decides which of two positions is the larger, so that a fold's gradient takes another
+ * way: of so many images the score may jump. A wrong kernel moves nearly all of them.
  */
-const TOLERANCE = 3e-6;
+const TOLERANCE = 1e-4, JUMP = { size: 0.01, share: 0.1 };
 
 let lastTest = null;
 
@@ -46,18 +47,22 @@ async function selfTest(scorer, analyst, golden) {
   const { odin } = ensemble.manifest;
   const outputs = await scorer.outputs(golden.images, odin);
   const { scores } = await analyst.ask("scores", { outputs, temperature: odin.temperature });
+  const range = Math.max(...golden.scores) - Math.min(...golden.scores);
   const differences = [...scores.eloc].map((score, i) => Math.abs(score - golden.scores[i]));
+  const images = differences.length, largest = Math.max(...differences);
+  const jumps = differences.filter((difference) => !(difference <= TOLERANCE * range)).length;
   return {
-    images: differences.length, backend: scorer.backend, largest: Math.max(...differences),
-    passed: differences.every((difference) => difference <= TOLERANCE), expected: [...golden.scores], got: [...scores.eloc],
+    images, backend: scorer.backend, largest, jumps,
+    passed: jumps <= JUMP.share * images && largest <= JUMP.size * range, expected: [...golden.scores], got: [...scores.eloc],
   };
 }
 
-function showTest({ passed, images, backend, largest, expected, got }) {
+function showTest({ passed, images, backend, largest, jumps, expected, got }) {
   const place = byId("self-test-result");
   Object.assign(place.dataset, { result: passed ? "pass" : "fail", largest });
   const sentence = passed
-    ? `Passed on ${backend === "cpu" ? "the CPU" : "WebGPU"}. ${images} golden images score as on the command line; the largest difference is ${largest.toExponential(2)}.`
+    ? `Passed on ${backend === "cpu" ? "the CPU" : "WebGPU"}. ${images} golden images score as on the command line; the largest difference is ${largest.toExponential(2)}.` +
+      (jumps ? ` ${jumps} of them differ by more than rounding does, as happens where two values are nearly equal.` : "")
     : `Failed. The largest difference is ${largest.toExponential(2)}: scores of this backend (${backend}) cannot be trusted.` +
       (backend === "webgpu" ? " Choose the CPU under Settings." : "");
   place.replaceChildren(el("p", { class: passed ? "good" : "bad" }, sentence), el("details", {}, el("summary", {}, "All golden images"),
