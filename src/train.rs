@@ -116,8 +116,8 @@ pub fn steps_per_epoch(kept_images: usize, batch: usize) -> usize {
 
 /// Trains one fold on `device`, which is a plain device, from the start or from `resume`.
 ///
-/// With LogitNorm the cross-entropy leaves the length of the logits open: the network's are scaled in the end, so that its softmax on the
-/// validation images is calibrated (Guo et al. 2017), and have mean 0.
+/// With LogitNorm the cross-entropy leaves the length of the logits open: the network's are scaled in the end, so that its
+/// softmax on the validation images is calibrated (Guo et al. 2017), and have mean 0.
 ///
 /// # Errors
 /// [`Error::NotFinite`] when the loss is no number any more, [`Error::Checkpoint`] when `resume` is of another

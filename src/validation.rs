@@ -68,9 +68,8 @@ pub(crate) fn validate(member: &Member, data: &FoldData, device: &Device) -> Res
 /// # Errors
 /// [`Error::Device`] when the device fails.
 pub(crate) fn logit_scale(member: &Member, data: &FoldData, device: &Device) -> Result<f64> {
-    let label = |index: usize| member.fold.logit(usize::from(data.validation.labels[index]));
-    let kept: Vec<usize> = (0..data.validation.len()).filter(|&index| label(index).is_some()).collect();
-    let labels: Vec<usize> = kept.iter().filter_map(|&index| label(index)).collect();
+    let label = |(index, &class): (usize, &u16)| Some((index, member.fold.logit(usize::from(class))?));
+    let (kept, labels): (Vec<usize>, Vec<usize>) = data.validation.labels.iter().enumerate().filter_map(label).unzip();
     let outputs = logits(member, &data.validation.subset(&kept).images, &data.normalisation, device)?;
     Ok(calibration::logit_scale(&outputs.logits, &labels, member.fold.kept.len()))
 }

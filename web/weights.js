@@ -97,9 +97,10 @@ export async function forgetFold(fold) {
 export async function evictStale(name, manifest, offered) {
   const cache = await openCache();
   const current = new Set(manifest.folds.map((fold) => cacheKey(fold.sha256)));
+  const ours = new URL("weights/", document.baseURI).href;
   for (const key of (await cache?.keys()) ?? []) {
     // Another deployment on this origin keeps its own.
-    if (!key.url.startsWith(new URL("weights/", document.baseURI).href)) continue;
+    if (!key.url.startsWith(ours)) continue;
     const owner = (await cache.match(key))?.headers.get("x-weights");
     if ((owner === name && !current.has(key.url)) || !offered.includes(owner)) await cache.delete(key);
   }

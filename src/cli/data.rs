@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use eloc::{
     dataset::{Cifar, Dataset, ImageSet},
@@ -55,6 +55,16 @@ pub struct TrainingData {
 /// Whether a data set goes by its name alone.
 pub fn is_built_in(name: &str) -> bool {
     ["cifar10", "cifar100", SHAPES].contains(&name)
+}
+
+/// The name of the data set that weights were trained on, for a command that got none by `flag`; a folder's says not where
+/// it is.
+pub fn trained_on<'a>(flag: &str, name: &'a str) -> Result<&'a str> {
+    ensure!(
+        is_built_in(name),
+        "{flag}: expected the folder of {name}, which the weights were trained on, found no {flag}"
+    );
+    Ok(name)
 }
 
 /// The data set called `name`, the value of `flag`: auto, cifar10, cifar100, shapes, or a folder of class/name.png, whose

@@ -142,10 +142,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         (Some(id), _) => id,
         (None, Some(earlier)) if data::is_built_in(&earlier.report.id.name) => &earlier.report.id.name,
         (None, Some(earlier)) => bail!("--id: expected what the file calls {}, found no --id", earlier.report.id.name),
-        (None, None) if data::is_built_in(&manifest.dataset) => &manifest.dataset,
-        (None, None) => {
-            bail!("--id: expected the folder of {}, which the weights were trained on, found no --id", manifest.dataset)
-        }
+        (None, None) => data::trained_on("--id", &manifest.dataset)?,
     };
     let ood_names: Vec<&String> = match &earlier {
         Some(earlier) if args.ood.is_empty() => earlier.report.ood.iter().map(|set| &set.name).collect(),
@@ -229,10 +226,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         ood: ood_sets,
     };
     // Neither a file that cannot be written nor a reader who has gone should cost the other its results.
-    let written = match &args.json {
-        Some(path) => store::write(path, &serde_json::to_vec_pretty(&report)?),
-        None => Ok(()),
-    };
+    let written = store::write_json(args.json.as_deref(), &report);
     output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
     if let Some(earlier) = &earlier {
         output::line(earlier.differences(&report, &scored).trim_end())?;

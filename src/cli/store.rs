@@ -38,6 +38,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("{}: could not be written", path.display()))
 }
 
+/// Writes `value` as JSON to `path`, where one is given.
+pub fn write_json(path: Option<&Path>, value: &impl Serialize) -> Result<()> {
+    match path {
+        Some(path) => write(path, &serde_json::to_vec_pretty(value)?),
+        None => Ok(()),
+    }
+}
+
 /// Reads the manifest of a weights folder; `None` where there is none.
 pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
     let path = folder.join(MANIFEST);

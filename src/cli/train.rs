@@ -205,7 +205,8 @@ struct Overrides {
     #[arg(long)]
     margin: Option<f64>,
     /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their length; without
-    /// it as they are, like the paper. The trained network's logits are scaled so that its probabilities of the validation images fit.
+    /// it as they are, like the paper. The trained network's logits are scaled so that its probabilities of the validation
+    /// images fit.
     #[arg(long)]
     logit_norm: Option<f64>,
     /// Pixels around an image before the random crop.
@@ -374,7 +375,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
     let progress = Progress::training(&recipe, &missing, &train, &out);
-    announce(&start, &train, &missing, &device, &out, &progress)?;
+    announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
         let Some(checkpoints) = Checkpoints::new(&out, fold.number, run_hash(&start))? else {
             let busy = format!("another process is training fold {}", fold.number);
@@ -595,6 +596,7 @@ impl Validation {
 /// Says what will be trained, where, on what, and about how long it will take.
 fn announce(
     run: &Manifest,
+    recipe: &Recipe,
     train: &Dataset,
     folds: &[&Fold],
     device: &ChosenDevice,
@@ -605,7 +607,6 @@ fn announce(
         output::aside(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
         return Ok(());
     }
-    let recipe = run.recipe.as_ref().expect("a run starts with its recipe");
     output::aside(format_args!(
         "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
         run.dataset,

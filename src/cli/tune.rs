@@ -89,11 +89,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
     let name = match &args.dataset {
         Some(name) => name,
-        None if data::is_built_in(&manifest.dataset) => &manifest.dataset,
-        None => bail!(
-            "--dataset: expected the folder of {}, which the weights were trained on, found no --dataset",
-            manifest.dataset
-        ),
+        None => data::trained_on("--dataset", &manifest.dataset)?,
     };
     let images = data::training("--dataset", name, &args.data)?.train;
     let Some(recipe) = &manifest.recipe else {
@@ -156,10 +152,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         try_out(&mut tuning, odin)?;
     }
     tuning.provenance.seconds = start.elapsed().as_secs_f64();
-    let written = match &args.json {
-        Some(path) => store::write(path, &serde_json::to_vec_pretty(&tuning)?),
-        None => Ok(()),
-    };
+    let written = store::write_json(args.json.as_deref(), &tuning);
     if args.write {
         manifest.odin = tuning.best;
         manifest.threshold = Some(threshold_at_tpr(&best_scores, THRESHOLD_TPR));
