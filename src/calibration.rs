@@ -1,7 +1,7 @@
 //! Temperature scaling (Guo et al. 2017), for networks whose cross-entropy leaves the length of the logits open, as LogitNorm
 //! does: once they are trained, one factor makes their softmax as sure of itself as held-out images say it may be.
 
-use crate::scores::softmax;
+use crate::scores::{entropy, softmax};
 
 /// Least and largest factor. Images that say nothing should not take the logits out of a half-precision number's range.
 const RANGE: [f64; 2] = [1.0 / 64.0, 64.0];
@@ -32,6 +32,20 @@ pub(crate) fn logit_scale(logits: &[f32], labels: &[usize], classes: usize) -> f
     (low * high).sqrt()
 }
 
+/// The least factor at which the mean entropy of the softmax of `factor * left_out` exceeds that of `factor * kept` by
+/// `margin` nats, to 1%; 1 where none does. Both are `[n, classes]`.
+///
+/// While a network trains, the entropy term of the loss lengthens the logits of such a cross-entropy up to there.
+pub(crate) fn margin_scale(kept: &[f32], left_out: &[f32], classes: usize, margin: f64) -> f64 {
+    let mean_entropy = |logits: &[f32], factor: f64| -> f64 {
+        let sum: f64 = logits.chunks_exact(classes).map(|logits| entropy(&softmax(logits, 1.0 / factor))).sum();
+        sum / (logits.len() / classes) as f64
+    };
+    let factors = std::iter::successors(Some(RANGE[0]), |factor| Some(factor * 1.01));
+    let is_there = |&factor: &f64| mean_entropy(left_out, factor) - mean_entropy(kept, factor) >= margin;
+    factors.take_while(|&factor| factor <= RANGE[1]).find(is_there).unwrap_or(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +58,18 @@ mod tests {
         assert!((logit_scale(&logits, &labels, 2) - expected).abs() < 1e-6);
         let larger = logits.map(|logit| 5.0 * logit);
         assert!((logit_scale(&larger, &labels, 2) - expected / 5.0).abs() < 1e-6);
+    }
+
+    /// Two logits, 2 apart, have the entropy 0.5 at p = 0.110028; two equal ones ln 2.
+    #[test]
+    fn entropies_are_a_margin_apart() {
+        let (kept, left_out) = ([1.0, -1.0, -1.0, 1.0], [0.0, 0.0]);
+        let p = 0.110_027_86_f64;
+        let expected = ((1.0 - p) / p).ln() / 2.0;
+        let found = margin_scale(&kept, &left_out, 2, 2f64.ln() - 0.5 * 2f64.ln());
+        assert!((found / expected - 1.0).abs() < 0.011, "{found} {expected}");
+        assert_eq!(margin_scale(&kept, &left_out, 2, 0.7), 1.0, "more than ln 2");
+        assert_eq!(margin_scale(&left_out, &kept, 2, 0.1), 1.0, "the wrong way round");
     }
 
     #[test]

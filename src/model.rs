@@ -5,10 +5,10 @@
 //! scoring it is made with [`Module::valid`], since batch normalisation would otherwise learn from the images it
 //! scores.
 
-use std::{fmt, str::FromStr};
+use std::{collections::VecDeque, fmt, str::FromStr};
 
 use burn::{
-    module::{Module, Param},
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
     nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
     tensor::{
         DType, Device, Tensor, TensorData,
@@ -30,6 +30,34 @@ pub mod wide_resnet;
 pub use compact::Compact;
 pub use densenet::DenseNet;
 pub use wide_resnet::WideResNet;
+
+/// Collects the values of all parameters, in the order in which they are visited.
+struct Parameters(VecDeque<TensorData>);
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        self.0.push_back(parameter.val().into_data());
+    }
+}
+
+/// Moves each parameter to the next of the collected ones.
+struct MoveTowards {
+    parameters: VecDeque<TensorData>,
+    share: f32,
+}
+
+impl ModuleMapper for MoveTowards {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let end = self.parameters.pop_front().expect("networks of one shape have the same parameters");
+        let (id, start, mapper) = parameter.consume();
+        let device = start.device();
+        let values: Vec<f32> =
+            start.to_data().iter::<f32>().zip(end.iter::<f32>()).map(|(a, b)| a + self.share * (b - a)).collect();
+        let value = Tensor::from_data(TensorData::new(values, start.shape()), &device)
+            .set_require_grad(start.is_require_grad());
+        Param::from_mapped_value(id, value, mapper)
+    }
+}
 
 /// Which network: a family and its size.
 ///
@@ -207,6 +235,13 @@ impl Classifier {
         fc.weight = fc.weight.clone().map(|weight| (weight.clone() - weight.mean_dim(1)) * factor);
         fc.bias = fc.bias.take().map(|bias| bias.map(|bias| (bias.clone() - bias.mean()) * factor));
         self
+    }
+
+    /// The network whose parameters are `share` of the way from this one's to those of `other`, a network of the same shape.
+    pub(crate) fn moved_towards(self, other: &Classifier, share: f64) -> Self {
+        let mut parameters = Parameters(VecDeque::new());
+        other.visit(&mut parameters);
+        self.map(&mut MoveTowards { parameters: parameters.0, share: share as f32 })
     }
 
     /// Adapts the fixed first layer, where the family has one, to the training images.

@@ -11,7 +11,7 @@ use crate::{
 /// How one fold is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Passes over the kept classes.
+    /// Passes over the kept classes in the course of the schedule.
     pub epochs: usize,
     /// Kept-class images a step.
     pub batch: usize,
@@ -21,6 +21,9 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// Learning rate at the top of the schedule.
     pub learning_rate: f64,
+    /// What follows the schedule, where anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub averaging: Option<Averaging>,
     /// Learning rate of the batch-norm biases, in multiples of the others'. Their weight decay is divided by it.
     pub bias_factor: f64,
     /// Momentum of stochastic gradient descent.
@@ -59,6 +62,16 @@ pub enum Schedule {
     OneCycle,
 }
 
+/// Stochastic weight averaging (Izmailov et al. 2018): after the schedule some epochs at a constant learning rate; the network
+/// is the mean of the weights at their ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Averaging {
+    /// How many epochs.
+    pub epochs: usize,
+    /// Their learning rate.
+    pub learning_rate: f64,
+}
+
 /// Which images the batch-norm statistics of the finished network come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +106,7 @@ impl Recipe {
             left_out_batch: 62,
             schedule: Schedule::OneCycle,
             learning_rate: 0.25,
+            averaging: None,
             bias_factor: 16.0,
             momentum: 0.9,
             nesterov: true,
@@ -137,8 +151,17 @@ impl Recipe {
         TrainingMode { dropout: self.dropout, precision: self.precision }
     }
 
-    /// Learning rate at `progress`, the finished part of the run, 0 to 1.
-    pub fn learning_rate_at(&self, progress: f64) -> f64 {
+    /// Epochs of the schedule and of the averaging after it.
+    pub fn total_epochs(&self) -> usize {
+        self.epochs + self.averaging.map_or(0, |averaging| averaging.epochs)
+    }
+
+    /// Learning rate after `epochs` epochs.
+    pub fn learning_rate_at(&self, epochs: f64) -> f64 {
+        let progress = epochs / self.epochs as f64;
+        if let (Some(averaging), true) = (self.averaging, progress >= 1.0) {
+            return averaging.learning_rate;
+        }
         let factor = match self.schedule {
             Schedule::Step if progress < 0.5 => 1.0,
             Schedule::Step if progress < 0.75 => 0.1,
@@ -155,8 +178,19 @@ mod tests {
     use super::*;
 
     fn rates<const N: usize>(schedule: Schedule, progress: [f64; N]) -> [f64; N] {
-        let recipe = Recipe { schedule, learning_rate: 0.1, ..Recipe::quick() };
-        progress.map(|at| (recipe.learning_rate_at(at) * 1e9).round() / 1e9)
+        let recipe = Recipe { schedule, learning_rate: 0.1, epochs: 10, ..Recipe::quick() };
+        progress.map(|at| (recipe.learning_rate_at(10.0 * at) * 1e9).round() / 1e9)
+    }
+
+    #[test]
+    fn averaged_epochs_follow_the_schedule() {
+        let plain = Recipe { epochs: 4, ..Recipe::quick() };
+        let averaging = Some(Averaging { epochs: 2, learning_rate: 0.03 });
+        let averaged = Recipe { averaging, ..plain.clone() };
+        for epochs in [0.0, 0.5, 3.0, 3.99] {
+            assert_eq!(averaged.learning_rate_at(epochs), plain.learning_rate_at(epochs), "{epochs}");
+        }
+        assert_eq!([4.0, 5.9].map(|epochs| averaged.learning_rate_at(epochs)), [0.03; 2]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
     learner::{Batch, Learner, Totals},
     model::{Classifier, Network},
     recipe::{Recipe, Statistics},
-    validation::{Validation, logit_scale, select, validate},
+    validation::{Validation, logit_scale, margin_scale, select, validate},
 };
 
 /// Images for the whitening of the compact network's stem.
@@ -76,8 +76,10 @@ pub struct Checkpoint {
     pub selected: Option<usize>,
     /// Burnpack bytes of the network.
     pub model: Vec<u8>,
-    /// Burnpack bytes of the optimiser.
-    pub optimizer: Vec<u8>,
+    /// Burnpack bytes of the optimiser; none before its first step.
+    pub optimizer: Option<Vec<u8>>,
+    /// Burnpack bytes of the network with the mean of the weights so far, in the epochs that are averaged.
+    pub average: Option<Vec<u8>>,
     /// Burnpack bytes of the selected epoch's network, ready for scoring.
     pub best: Vec<u8>,
 }
@@ -114,6 +116,30 @@ pub fn steps_per_epoch(kept_images: usize, batch: usize) -> usize {
     (kept_images / batch).max(1)
 }
 
+/// The checkpoint of a fold that another training has taken through the schedule of `recipe`, for the epochs that are averaged.
+///
+/// `member` is its network, ready for scoring, `history` its epochs, and `selected` the one whose weights these are. The logits
+/// of a loss with LogitNorm, which that training has scaled in the end, go back to about the length they had.
+///
+/// # Errors
+/// [`Error::Device`] when the device fails.
+pub fn after_schedule(
+    member: Member,
+    history: Vec<EpochRecord>,
+    selected: usize,
+    recipe: &Recipe,
+    data: &FoldData,
+    device: &Device,
+) -> Result<Checkpoint> {
+    let mut classifier = member.classifier.clone();
+    if recipe.loss.logit_norm.is_some() && recipe.left_out_batch > 0 {
+        classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);
+    }
+    let model = record_bytes(classifier)?;
+    let best = record_bytes(member.classifier)?;
+    Ok(Checkpoint { history, selected: Some(selected), model, best, ..Checkpoint::default() })
+}
+
 /// Trains one fold on `device`, which is a plain device, from the start or from `resume`.
 ///
 /// With LogitNorm the cross-entropy leaves the length of the logits open: the network's are scaled in the end, so that its
@@ -135,16 +161,27 @@ pub fn train_fold(
     let mut checkpoint = resume.unwrap_or_default();
     if !checkpoint.history.is_empty() {
         learner.model = load_model(learner.model, &checkpoint.model)?;
-        let optimizer = Bytes::from_bytes_vec(checkpoint.optimizer.clone());
-        learner.optimizer = learner.optimizer.from_bytes(optimizer).map_err(checkpoint_error)?;
     }
+    if let Some(optimizer) = checkpoint.optimizer.clone() {
+        learner.optimizer = learner.optimizer.from_bytes(Bytes::from_bytes_vec(optimizer)).map_err(checkpoint_error)?;
+    }
+    let load_average = |bytes: &Vec<u8>| load_model(learner.model.clone(), bytes);
+    let mut average = checkpoint.average.as_ref().map(load_average).transpose()?;
 
-    for epoch in checkpoint.history.len()..recipe.epochs {
+    for epoch in checkpoint.history.len()..recipe.total_epochs() {
         let start = Instant::now();
         device.seed(recipe.seed ^ ((data.fold.number as u64) << 32) ^ epoch as u64);
         let totals = train_epoch(&mut learner, epoch, &batches, on_event)?;
-        recompute_statistics(&mut learner, &batches);
-        let member = Member { fold: data.fold.clone(), classifier: learner.model.valid() };
+        if epoch >= recipe.epochs {
+            let share = 1.0 / (epoch - recipe.epochs + 1) as f64;
+            average = Some(match average {
+                Some(average) => average.moved_towards(&learner.model, share),
+                None => learner.model.clone(),
+            });
+        }
+        let mut scored = average.clone().unwrap_or(learner.model.clone());
+        recompute_statistics(&mut scored, &learner, &batches);
+        let member = Member { fold: data.fold.clone(), classifier: scored.valid() };
         let validation = validate(&member, data, device)?;
 
         let before: Vec<Validation> = checkpoint.history.iter().map(|epoch| epoch.validation).collect();
@@ -161,7 +198,8 @@ pub fn train_fold(
             seconds: start.elapsed().as_secs_f64(),
         });
         checkpoint.model = record_bytes(learner.model.clone())?;
-        checkpoint.optimizer = learner.optimizer.into_bytes().map_err(checkpoint_error)?.to_vec();
+        checkpoint.optimizer = Some(learner.optimizer.into_bytes().map_err(checkpoint_error)?.to_vec());
+        checkpoint.average = average.clone().map(record_bytes).transpose()?;
         tell(on_event, Event::Epoch(&checkpoint))?;
     }
 
@@ -184,7 +222,7 @@ fn train_epoch(
 ) -> Result<Totals> {
     let recipe = batches.recipe;
     let steps_per_epoch = steps_per_epoch(batches.kept.len(), recipe.batch);
-    let steps = steps_per_epoch * recipe.epochs;
+    let steps = steps_per_epoch * recipe.total_epochs();
     let range = epoch * steps_per_epoch..(epoch + 1) * steps_per_epoch;
     let mut totals = Totals::default();
     std::thread::scope(|scope| {
@@ -194,7 +232,7 @@ fn train_epoch(
         scope.spawn(move || batches.epoch(epoch, range_ahead).try_for_each(|batch| sender.send(batch)));
         for step in range {
             let batch = receiver.recv().expect("the other thread makes a batch for each step");
-            learner.step(&batch, recipe.learning_rate_at((step as f64 + 0.5) / steps as f64));
+            learner.step(&batch, recipe.learning_rate_at((step as f64 + 0.5) / steps_per_epoch as f64));
             let step = step + 1;
             if step % READ_EVERY == 0 || step % steps_per_epoch == 0 {
                 let read = learner.take_totals()?;
@@ -227,12 +265,12 @@ fn new_learner(network: &Network, batches: &Batches, device: &Device) -> Learner
     learner
 }
 
-/// Gives the network the batch-norm statistics that the recipe wants it to be scored with.
-fn recompute_statistics(learner: &mut Learner, batches: &Batches) {
+/// Gives `classifier`, a network of the learner's, the batch-norm statistics that the recipe wants it to be scored with.
+fn recompute_statistics(classifier: &mut Classifier, learner: &Learner, batches: &Batches) {
     let Statistics::Recomputed(images) = batches.recipe.statistics else { return };
     let images = &batches.kept[..batches.kept.len().min(images)];
     // Forward passes that no backward pass follows would keep their activations for one.
-    let mut model = learner.model.clone().no_grad();
+    let mut model = classifier.clone().no_grad();
     let mut seen = 0;
     for part in images.chunks(STATISTICS_BATCH) {
         // With a part's share of the images so far, the running means end as those over all images.
@@ -240,7 +278,7 @@ fn recompute_statistics(learner: &mut Learner, batches: &Batches) {
         model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = part.len() as f64 / seen as f64);
         learner.forward(&model, &batches.pixels(part));
     }
-    for (norm, measured) in learner.model.batch_norms_mut().into_iter().zip(model.batch_norms_mut()) {
+    for (norm, measured) in classifier.batch_norms_mut().into_iter().zip(model.batch_norms_mut()) {
         norm.running_mean = measured.running_mean.clone();
         norm.running_var = measured.running_var.clone();
     }
@@ -280,10 +318,13 @@ pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &D
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, PoisonError};
+    use std::{
+        collections::BTreeMap,
+        sync::{Mutex, PoisonError},
+    };
 
     use super::*;
-    use crate::{fold::folds, synthetic};
+    use crate::{fold::folds, loss::MarginEntropy, recipe::Averaging, synthetic};
 
     struct Run {
         network: Network,
@@ -339,25 +380,85 @@ mod tests {
 
     #[test]
     fn a_resumed_run_ends_with_the_weights_of_an_undisturbed_one() {
-        for statistics in [Statistics::Recomputed(40), Statistics::Running] {
-            for dropout in [0.0, 0.2] {
-                let mut run = run();
-                run.recipe = Recipe { statistics: statistics.clone(), dropout, ..run.recipe };
-                let expected = bytes(run.undisturbed().unwrap());
-                let mut checkpoint = None;
-                let stopped = run.go(None, &mut |event| match event {
-                    Event::Epoch(found) if found.history.len() == 2 => {
-                        checkpoint = Some(found.clone());
-                        ControlFlow::Break(())
-                    }
-                    _ => ControlFlow::Continue(()),
-                });
-                assert!(matches!(stopped, Err(Error::Stopped)));
-                let resumed = run.go(checkpoint, &mut |_| ControlFlow::Continue(())).unwrap();
-                assert_eq!(resumed.history.len(), 3);
-                assert!(bytes(resumed) == expected, "{statistics:?}, dropout {dropout}");
-            }
+        let recomputed = || Recipe { statistics: Statistics::Recomputed(40), ..run().recipe };
+        let recipes = [
+            recomputed(),
+            Recipe { dropout: 0.2, ..recomputed() },
+            Recipe { epochs: 1, averaging: AVERAGING, ..recomputed() },
+            Recipe { statistics: Statistics::Running, ..run().recipe },
+            Recipe { statistics: Statistics::Running, dropout: 0.2, ..run().recipe },
+        ];
+        for recipe in recipes {
+            let run = Run { recipe, ..run() };
+            let expected = bytes(run.undisturbed().unwrap());
+            let mut checkpoint = None;
+            let stopped = run.go(None, &mut |event| match event {
+                Event::Epoch(found) if found.history.len() == 2 => {
+                    checkpoint = Some(found.clone());
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            });
+            assert!(matches!(stopped, Err(Error::Stopped)));
+            let resumed = run.go(checkpoint, &mut |_| ControlFlow::Continue(())).unwrap();
+            assert_eq!(resumed.history.len(), 3);
+            assert!(bytes(resumed) == expected, "{:?}", run.recipe);
         }
+    }
+
+    const AVERAGING: Option<Averaging> = Some(Averaging { epochs: 2, learning_rate: 0.1 });
+
+    fn parameters(classifier: &Classifier) -> Vec<f32> {
+        let bytes = crate::weights::to_exact_bytes(&classifier.clone().valid()).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let parameters: BTreeMap<_, _> = tensors.iter().filter(|(name, _)| !name.contains("running")).collect();
+        let values = |data: &[u8]| -> Vec<f32> {
+            data.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+        };
+        parameters.values().flat_map(|tensor| values(tensor.data())).collect()
+    }
+
+    #[test]
+    fn averaged_epochs_give_the_mean_of_their_weights() {
+        let run = Run { recipe: Recipe { epochs: 1, averaging: AVERAGING, ..run().recipe }, ..run() };
+        let mut ends = Vec::new();
+        let trained = run.go(None, &mut |event| {
+            if let Event::Epoch(checkpoint) = event {
+                let device = Device::flex().autodiff();
+                let network = run.network.init(8, run.recipe.mode(), &mut ChaCha8Rng::seed_from_u64(0), &device);
+                ends.push(parameters(&load_model(network, &checkpoint.model).unwrap()));
+            }
+            ControlFlow::Continue(())
+        });
+        let found = parameters(&trained.unwrap().classifier);
+        let [_, second, third] = ends.try_into().unwrap();
+        assert!(second != third, "or this says nothing");
+        for (found, (second, third)) in found.iter().zip(second.iter().zip(&third)) {
+            assert!((found - (second + third) / 2.0).abs() < 1e-6, "{found} {second} {third}");
+        }
+    }
+
+    /// The gap between entropies that the loss asks for is what the network starts with, however its logits were scaled.
+    #[test]
+    fn averaged_epochs_go_on_after_another_training() {
+        let mut run = run();
+        run.recipe.loss = MarginEntropy { logit_norm: Some(0.1), margin: 0.01, ..run.recipe.loss };
+        let before = run.undisturbed().unwrap();
+        let history = before.history.clone();
+        let member = Member { fold: run.fold.clone(), classifier: before.classifier };
+        run.recipe.averaging = AVERAGING;
+        let checkpoint = after_schedule(member, history.clone(), 3, &run.recipe, &run.data(), &Device::flex()).unwrap();
+
+        let device = Device::flex();
+        let network = run.network.init(8, run.recipe.mode(), &mut ChaCha8Rng::seed_from_u64(0), &device);
+        let member = Member { fold: run.fold.clone(), classifier: load_model(network, &checkpoint.model).unwrap() };
+        let scale = margin_scale(&member, &run.data(), 0.01, &device).unwrap();
+        assert!((scale - 1.0).abs() < 0.02, "{scale}");
+
+        let after = run.go(Some(checkpoint), &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(after.history[..3], history);
+        assert_eq!(after.history[3..].iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(after.selected, 5);
     }
 
     #[test]
@@ -438,11 +539,12 @@ mod tests {
         let data = run.data();
         let all = Batches::new(&recipe, &data).unwrap();
         let means = |kept: &[usize]| -> Vec<f32> {
-            let mut learner = new_learner(&run.network, &all, &Device::flex());
+            let learner = new_learner(&run.network, &all, &Device::flex());
             let mut part = Batches::new(&recipe, &data).unwrap();
             part.kept = kept.to_vec();
-            recompute_statistics(&mut learner, &part);
-            learner.model.batch_norms_mut()[0].running_mean.value_sync().into_data().try_to_vec().unwrap()
+            let mut classifier = learner.model.clone();
+            recompute_statistics(&mut classifier, &learner, &part);
+            classifier.batch_norms_mut()[0].running_mean.value_sync().into_data().try_to_vec().unwrap()
         };
         let [first, last, both] = [&all.kept[..250], &all.kept[250..260], &all.kept[..260]].map(means);
         for (channel, mean) in both.iter().enumerate() {

@@ -74,6 +74,19 @@ pub(crate) fn logit_scale(member: &Member, data: &FoldData, device: &Device) -> 
     Ok(calibration::logit_scale(&outputs.logits, &labels, member.fold.kept.len()))
 }
 
+/// The factor that brings the network's logits to the length that the entropy term of the loss, whose margin is `margin`, gives
+/// them in training; 1 without validation images of left-out classes.
+///
+/// # Errors
+/// [`Error::Device`] when the device fails.
+pub(crate) fn margin_scale(member: &Member, data: &FoldData, margin: f64, device: &Device) -> Result<f64> {
+    let is_kept = |&index: &usize| member.fold.logit(usize::from(data.validation.labels[index])).is_some();
+    let (kept, left_out): (Vec<usize>, Vec<usize>) = (0..data.validation.len()).partition(is_kept);
+    let of = |indices: &[usize]| logits(member, &data.validation.subset(indices).images, &data.normalisation, device);
+    let (kept, left_out) = (of(&kept)?, of(&left_out)?);
+    Ok(calibration::margin_scale(&kept.logits, &left_out.logits, member.fold.kept.len(), margin))
+}
+
 fn logits(member: &Member, images: &[u8], normalisation: &Normalisation, device: &Device) -> Result<FoldOutputs> {
     let mut outputs = FoldOutputs::default();
     for batch in images.chunks(BATCH * PIXELS) {

@@ -31,16 +31,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar for the training of `folds`, of which the run in `out` may have checkpoints.
-    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset, out: &Path) -> Self {
+    /// A bar for the training of `folds`, each after its first `begun` epochs or those of its checkpoint in the run in `out`.
+    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset, begun: usize, out: &Path) -> Self {
         let kept = |fold: &Fold| train.labels.iter().filter(|&&label| fold.logit(usize::from(label)).is_some()).count();
         let steps: Vec<(usize, usize)> =
             folds.iter().map(|fold| (fold.number, steps_per_epoch(kept(fold), recipe.batch))).collect();
-        let total = steps.iter().map(|(_, steps)| steps * recipe.epochs).sum::<usize>() as u64;
-        let epochs_left = |fold| recipe.epochs.saturating_sub(store::epochs_done(out, fold));
+        let total = steps.iter().map(|(_, steps)| steps * recipe.total_epochs()).sum::<usize>() as u64;
+        let epochs_left = |fold| recipe.total_epochs().saturating_sub(store::epochs_done(out, fold).max(begun));
         let steps_left = steps.iter().map(|&(fold, steps)| steps * epochs_left(fold)).sum();
         let bar = bar(total, "{bar:30} {pos}/{len} steps, {eta} left; {msg}");
-        Progress { bar, steps, epochs: recipe.epochs, steps_left, fold: Cell::default() }
+        Progress { bar, steps, epochs: recipe.total_epochs(), steps_left, fold: Cell::default() }
     }
 
     /// Steps that the training still needs.

@@ -95,7 +95,8 @@ fn read_folds(folder: &Path, manifest: Manifest, device: &Device) -> Result<(Man
     Ok((manifest, members))
 }
 
-fn read_member(folder: &Path, manifest: &Manifest, entry: &FoldEntry, device: &Device) -> Result<Member> {
+/// Reads one fold of a weights folder.
+pub fn read_member(folder: &Path, manifest: &Manifest, entry: &FoldEntry, device: &Device) -> Result<Member> {
     let path = folder.join(&entry.file);
     let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
     let classifier = entry.read(&bytes, &manifest.network, device).with_context(|| folder.display().to_string())?;
@@ -171,6 +172,7 @@ impl Checkpoints {
             let path = folder.join(name);
             fs::read(&path).with_context(|| path.display().to_string())
         };
+        let read_if_there = |name: &str| folder.join(name).exists().then(|| read(name)).transpose();
         let state: State = serde_json::from_slice(&read("state.json")?)
             .with_context(|| format!("{}: expected the state of a training run", folder.display()))?;
         ensure!(
@@ -183,7 +185,8 @@ impl Checkpoints {
             history: state.history,
             selected: state.selected,
             model: read("model.bpk")?,
-            optimizer: read("optimizer.bpk")?,
+            optimizer: Some(read("optimizer.bpk")?),
+            average: read_if_there("average.bpk")?,
             best: read("best.bpk")?,
         }))
     }
@@ -196,18 +199,18 @@ impl Checkpoints {
             let beside = tempfile::TempDir::new_in(&self.folder)?;
             let (history, selected) = (checkpoint.history.clone(), checkpoint.selected);
             let state = State { run: self.run.clone(), history, selected };
-            let files = [
-                ("state.json", serde_json::to_vec_pretty(&state)?.as_slice()),
-                ("model.bpk", &checkpoint.model),
-                ("optimizer.bpk", &checkpoint.optimizer),
-                ("best.bpk", &checkpoint.best),
-            ]
-            .map(|(name, bytes)| -> std::io::Result<()> {
+            for (name, bytes) in [
+                ("state.json", Some(&serde_json::to_vec_pretty(&state)?)),
+                ("model.bpk", Some(&checkpoint.model)),
+                ("optimizer.bpk", checkpoint.optimizer.as_ref()),
+                ("average.bpk", checkpoint.average.as_ref()),
+                ("best.bpk", Some(&checkpoint.best)),
+            ] {
+                let Some(bytes) = bytes else { continue };
                 let mut file = File::create(beside.path().join(name))?;
                 file.write_all(bytes)?;
-                file.sync_all()
-            });
-            files.into_iter().collect::<std::io::Result<()>>()?;
+                file.sync_all()?;
+            }
             let epoch = self.folder.join(format!("{EPOCH}{:04}", checkpoint.history.len()));
             fs::rename(beside.keep(), epoch)?;
             Ok(())

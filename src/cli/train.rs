@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use eloc::{
     augment::{Augmentation, PaddingMode},
@@ -15,9 +16,9 @@ use eloc::{
     metrics::threshold_at_tpr,
     model::{Network, Precision},
     odin::{GradientMode, Odin},
-    recipe::{Recipe, Schedule, Selection, Statistics},
+    recipe::{Averaging, Recipe, Schedule, Selection, Statistics},
     report::Provenance,
-    train::{Event, FoldData, TrainedFold, train_fold},
+    train::{Checkpoint, Event, FoldData, TrainedFold, after_schedule, train_fold},
     weights::{self, FORMAT, FoldEntry, Manifest},
 };
 use serde_json::Value;
@@ -76,6 +77,9 @@ pub struct TrainArgs {
     /// the left-out classes.
     #[arg(long)]
     validation_ood: Option<String>,
+    /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.
+    #[arg(long, requires = "averaged_epochs")]
+    start_from: Option<PathBuf>,
     #[command(flatten)]
     odin: OdinArgs,
     /// Where to compute.
@@ -189,6 +193,13 @@ struct Overrides {
     schedule: Option<ScheduleChoice>,
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Epochs after the schedule, at a constant learning rate; the network has the mean of the weights at their ends
+    /// (stochastic weight averaging).
+    #[arg(long)]
+    averaged_epochs: Option<usize>,
+    /// Learning rate of these epochs [a fifth of --learning-rate].
+    #[arg(long, requires = "averaged_epochs")]
+    averaged_learning_rate: Option<f64>,
     /// Learning rate of the batch-norm biases in multiples of the others'.
     #[arg(long)]
     bias_factor: Option<f64>,
@@ -240,6 +251,7 @@ struct Overrides {
 
 impl Overrides {
     fn over(&self, start: Recipe) -> Recipe {
+        let learning_rate = self.learning_rate.unwrap_or(start.learning_rate);
         Recipe {
             epochs: self.epochs.unwrap_or(start.epochs),
             batch: self.batch.unwrap_or(start.batch),
@@ -250,7 +262,11 @@ impl Overrides {
                 Some(ScheduleChoice::OneCycle) => Schedule::OneCycle,
                 None => start.schedule,
             },
-            learning_rate: self.learning_rate.unwrap_or(start.learning_rate),
+            learning_rate,
+            averaging: self.averaged_epochs.map(|epochs| Averaging {
+                epochs,
+                learning_rate: self.averaged_learning_rate.unwrap_or(learning_rate / 5.0),
+            }),
             bias_factor: self.bias_factor.unwrap_or(start.bias_factor),
             momentum: self.momentum.unwrap_or(start.momentum),
             nesterov: self.nesterov.unwrap_or(start.nesterov),
@@ -367,14 +383,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         self_test: None,
         hold_out: args.hold_out,
         validation_sha256: validation.sha256(),
+        start_sha256: None,
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
+    let begun = args.start_from.as_deref().map(|folder| Begun::new(folder, &start, &wanted)).transpose()?;
+    let start = Manifest { start_sha256: begun.as_ref().map(Begun::sha256), ..start };
     let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
-    let progress = Progress::training(&recipe, &missing, &train, &out);
+    let progress = Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |_| recipe.epochs), &out);
     announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
         let Some(checkpoints) = Checkpoints::new(&out, fold.number, run_hash(&start))? else {
@@ -390,7 +409,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let (id, ood) = validation.of(fold);
         let images =
             FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
-        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
+        let trained = train_one(&images, &recipe, &network, &checkpoints, begun.as_ref(), &device, &out, &progress)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
@@ -439,6 +458,14 @@ fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
 
 /// Refuses settings that no training can have.
 fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
+    ensure!(
+        recipe.averaging.is_none() || recipe.statistics != Statistics::Running,
+        "--averaged-epochs: expected --statistics-images to measure the averaged network's batch statistics, found 0"
+    );
+    let (averaged_epochs, averaged_rate) = match recipe.averaging {
+        Some(averaging) => (averaging.epochs, averaging.learning_rate),
+        None => (1, 0.0),
+    };
     let Recipe { epochs, batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } = *recipe;
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
@@ -449,6 +476,8 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--epochs", epochs as f64, epochs > 0, "a number of at least 1"),
         ("--batch", batch as f64, batch > 0, "a number of at least 1"),
         ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
+        ("--averaged-epochs", averaged_epochs as f64, averaged_epochs > 0, "a number of at least 1"),
+        ("--averaged-learning-rate", averaged_rate, at_least_0(averaged_rate), "a number of at least 0"),
         ("--bias-factor", bias_factor, above_0(bias_factor), "a number above 0"),
         ("--momentum", momentum, below_1(momentum), "a number from 0 to below 1"),
         ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
@@ -522,6 +551,49 @@ fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, 
         }),
         _ if a == b => None,
         _ => Some((path.to_owned(), a.clone(), b.clone())),
+    }
+}
+
+/// A finished training to go on with.
+struct Begun {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl Begun {
+    /// The one in `folder`, whose settings have to be those of `start` but for the averaging, with the folds `wanted`.
+    fn new(folder: &Path, start: &Manifest, wanted: &[&Fold]) -> Result<Self> {
+        let manifest = store::existing_manifest(folder)?;
+        let mut expected = start.clone();
+        expected.recipe.iter_mut().for_each(|recipe| recipe.averaging = None);
+        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
+            bail!(
+                "--start-from {}: expected a training with the same {name}, found {there} there and {now} now",
+                folder.display()
+            );
+        }
+        let begun = Begun { folder: folder.to_owned(), manifest };
+        wanted.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
+        Ok(begun)
+    }
+
+    fn entry(&self, fold: usize) -> Result<&FoldEntry> {
+        let entry = self.manifest.folds.iter().find(|entry| entry.fold.number == fold);
+        entry.with_context(|| {
+            format!("--start-from {}: expected a trained fold {fold}, found none", self.folder.display())
+        })
+    }
+
+    /// Stands for the weights of all folds.
+    fn sha256(&self) -> String {
+        weights::sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
+    }
+
+    /// What the fold of `images` goes on from.
+    fn checkpoint(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
+        let entry = self.entry(images.fold.number)?;
+        let member = store::read_member(&self.folder, &self.manifest, entry, device)?;
+        Ok(after_schedule(member, entry.history.clone(), entry.epoch, recipe, images, device)?)
     }
 }
 
@@ -633,13 +705,17 @@ fn train_one(
     recipe: &Recipe,
     network: &Network,
     checkpoints: &Checkpoints,
+    begun: Option<&Begun>,
     device: &ChosenDevice,
     out: &Path,
     progress: &Progress,
 ) -> Result<TrainedFold> {
     let fold = images.fold;
     let log = Log::new(out, fold.number);
-    let resume = checkpoints.load()?;
+    let resume = match (checkpoints.load()?, begun) {
+        (None, Some(begun)) => Some(begun.checkpoint(images, recipe, &device.device)?),
+        (newest, _) => newest,
+    };
     if let Some(checkpoint) = &resume {
         // The process may have ended between the checkpoint and its log.
         log.write(&checkpoint.history)?;

@@ -1,6 +1,6 @@
 //! `eloc train` on folders of images: what it leaves behind, and what it refuses.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -322,6 +322,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("--dropout", "2"),
         ("--logit-norm", "0"),
         ("--learning-rate", "NaN"),
+        ("--averaged-epochs", "0"),
     ] {
         // A value that the parser itself refuses is a usage error, 2.
         let setting = format!("{flag}={value}");
@@ -357,4 +358,31 @@ fn ordinary_networks_keep_all_classes_and_need_images_to_select_with() {
     assert!(fold_file(&out, 1) != fold_file(&out, 2), "each has its own random numbers");
     // The same folder is no longer one of leave-out folds.
     refused(&mut train(images, &out, &[("--left-out-batch", "0")]), &[path(&out), "all_classes"]);
+}
+
+#[test]
+fn averaged_epochs_are_trained_after_a_finished_training() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let folder = scratch();
+    let out = folder.path().join("run");
+    let averaged = |from: &Path, settings: &[(&str, &str)]| {
+        let settings = [&[("--averaged-epochs", "1"), ("--start-from", path(from))], settings].concat();
+        train(images, &out, &settings)
+    };
+    refused(&mut averaged(weights, &[("--margin", "0.5")]), &["--start-from", path(weights), "recipe.loss.margin"]);
+    let one_fold = folder.path().join("one-fold");
+    stdout(&mut train(images, &one_fold, &[("--fold", "1")]));
+    refused(&mut averaged(&one_fold, &[]), &["--start-from", path(&one_fold), "expected a trained fold 2"]);
+    assert!(files(&out).is_empty());
+
+    let printed = stdout(&mut averaged(weights, &[]));
+    assert!(printed.contains("fold 3: going on after epoch 2\nfold 3 epoch 3/3: "), "{printed}");
+    let (before, after) = (manifest(weights), manifest(&out));
+    for fold in 0..FOLDS {
+        let [before, after] = [&before, &after].map(|manifest| manifest["folds"][fold]["history"].as_array().unwrap());
+        assert_eq!((after.len(), &after[..EPOCHS]), (EPOCHS + 1, &before[..]));
+        assert!(fold_file(&out, fold + 1) != fold_file(weights, fold + 1));
+    }
+    // A run of its own has other weights.
+    refused(&mut train(images, &out, &[("--averaged-epochs", "1")]), &[path(&out), "start_sha256"]);
 }
