@@ -30,6 +30,7 @@ use clap::Args;
 use eloc::{
     ensemble::Score,
     metrics::Metrics,
+    recipe::Averaging,
     report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
     weights::Manifest,
 };
@@ -170,8 +171,9 @@ fn folds(folder: &Path) -> Result<String> {
     let _ = write!(
         text,
         "\nAccuracy on held-out images of the kept classes, and AUROC of the fold's score against those of the left-out \
-         ones, at the epoch that was taken; {} epochs, beta {}, margin {},{} seed {}; {} in all. {first}",
-        recipe.epochs,
+         ones, at the epoch that was taken; {} epochs,{} beta {}, margin {},{} seed {}; {} in all. {first}",
+        recipe.total_epochs(),
+        recipe.averaging.map(averaged).unwrap_or_default(),
         recipe.loss.beta,
         recipe.loss.margin,
         recipe.loss.logit_norm.map(|temperature| format!(" LogitNorm {temperature},")).unwrap_or_default(),
@@ -179,6 +181,10 @@ fn folds(folder: &Path) -> Result<String> {
         minutes(seconds),
     );
     Ok(text)
+}
+
+fn averaged(Averaging { epochs, learning_rate }: Averaging) -> String {
+    format!(" the weights at the ends of the last {epochs} (learning rate {learning_rate}) averaged,")
 }
 
 fn made_with(provenance: &Provenance) -> String {

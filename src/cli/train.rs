@@ -197,7 +197,7 @@ struct Overrides {
     /// (stochastic weight averaging).
     #[arg(long)]
     averaged_epochs: Option<usize>,
-    /// Learning rate of these epochs [a fifth of --learning-rate].
+    /// Learning rate of these epochs [a tenth of --learning-rate].
     #[arg(long, requires = "averaged_epochs")]
     averaged_learning_rate: Option<f64>,
     /// Learning rate of the batch-norm biases in multiples of the others'.
@@ -265,7 +265,7 @@ impl Overrides {
             learning_rate,
             averaging: self.averaged_epochs.map(|epochs| Averaging {
                 epochs,
-                learning_rate: self.averaged_learning_rate.unwrap_or(learning_rate / 5.0),
+                learning_rate: self.averaged_learning_rate.unwrap_or(learning_rate / 10.0),
             }),
             bias_factor: self.bias_factor.unwrap_or(start.bias_factor),
             momentum: self.momentum.unwrap_or(start.momentum),
@@ -686,7 +686,7 @@ fn announce(
         run.classes.len(),
         folds.len(),
         run.network,
-        recipe.epochs,
+        recipe.total_epochs(),
     ))?;
     output::aside(format_args!("device {device}; run in {}", out.display()))?;
     let step = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
