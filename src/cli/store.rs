@@ -185,7 +185,7 @@ impl Checkpoints {
             history: state.history,
             selected: state.selected,
             model: read("model.bpk")?,
-            optimizer: Some(read("optimizer.bpk")?),
+            optimizer: read_if_there("optimizer.bpk")?,
             average: read_if_there("average.bpk")?,
             best: read("best.bpk")?,
         }))

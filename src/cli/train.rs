@@ -409,7 +409,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let (id, ood) = validation.of(fold);
         let images =
             FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
-        let trained = train_one(&images, &recipe, &network, &checkpoints, begun.as_ref(), &device, &out, &progress)?;
+        if let (Some(begun), None) = (&begun, checkpoints.load()?) {
+            checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
+        }
+        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
         let bytes = weights::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
@@ -705,17 +708,13 @@ fn train_one(
     recipe: &Recipe,
     network: &Network,
     checkpoints: &Checkpoints,
-    begun: Option<&Begun>,
     device: &ChosenDevice,
     out: &Path,
     progress: &Progress,
 ) -> Result<TrainedFold> {
     let fold = images.fold;
     let log = Log::new(out, fold.number);
-    let resume = match (checkpoints.load()?, begun) {
-        (None, Some(begun)) => Some(begun.checkpoint(images, recipe, &device.device)?),
-        (newest, _) => newest,
-    };
+    let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume {
         // The process may have ended between the checkpoint and its log.
         log.write(&checkpoint.history)?;
