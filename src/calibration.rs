@@ -1,5 +1,6 @@
-//! Temperature scaling (Guo et al. 2017), for networks whose cross-entropy leaves the length of the logits open, as LogitNorm
-//! does: once they are trained, one factor makes their softmax as sure of itself as held-out images say it may be.
+//! Factors for the logits of networks whose cross-entropy leaves their length open, as LogitNorm does. Once they are trained, one
+//! makes their softmax as sure of itself as held-out images say it may be (temperature scaling, Guo et al. 2017); before they are
+//! trained on, another takes them back.
 
 use crate::scores::{entropy, softmax};
 

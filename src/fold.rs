@@ -35,6 +35,11 @@ impl Fold {
     pub fn logit(&self, class: usize) -> Option<usize> {
         self.kept.iter().position(|&kept| kept == class)
     }
+
+    /// Indices of the `labels` of kept classes, and of the others.
+    pub fn partition(&self, labels: &[u16]) -> (Vec<usize>, Vec<usize>) {
+        (0..labels.len()).partition(|&index| self.logit(usize::from(labels[index])).is_some())
+    }
 }
 
 /// Splits `classes` classes into `k` folds that each leave a different part of them out.

@@ -80,8 +80,7 @@ pub(crate) fn logit_scale(member: &Member, data: &FoldData, device: &Device) -> 
 /// # Errors
 /// [`Error::Device`] when the device fails.
 pub(crate) fn margin_scale(member: &Member, data: &FoldData, margin: f64, device: &Device) -> Result<f64> {
-    let is_kept = |&index: &usize| member.fold.logit(usize::from(data.validation.labels[index])).is_some();
-    let (kept, left_out): (Vec<usize>, Vec<usize>) = (0..data.validation.len()).partition(is_kept);
+    let (kept, left_out) = member.fold.partition(&data.validation.labels);
     let of = |indices: &[usize]| logits(member, &data.validation.subset(indices).images, &data.normalisation, device);
     let (kept, left_out) = (of(&kept)?, of(&left_out)?);
     Ok(calibration::margin_scale(&kept.logits, &left_out.logits, member.fold.kept.len(), margin))

@@ -409,7 +409,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let (id, ood) = validation.of(fold);
         let images =
             FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
-        if let (Some(begun), None) = (&begun, checkpoints.load()?) {
+        if let Some(begun) = &begun
+            && store::epochs_done(&out, fold.number) == 0
+        {
             checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
         }
         let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
@@ -660,8 +662,7 @@ impl Validation {
         match &self.ood {
             Some(ood) => (self.id.clone(), ood.clone()),
             None => {
-                let (kept, left_out): (Vec<usize>, Vec<usize>) =
-                    (0..self.id.len()).partition(|&index| fold.logit(usize::from(self.id.labels[index])).is_some());
+                let (kept, left_out) = fold.partition(&self.id.labels);
                 (self.id.subset(&kept), self.id.subset(&left_out).images)
             }
         }
