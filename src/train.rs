@@ -438,15 +438,21 @@ mod tests {
         }
     }
 
-    /// The gap between entropies that the loss asks for is what the network starts with, however its logits were scaled.
+    /// The gap between entropies that the loss asks for is what the network starts with, however its logits were scaled, and
+    /// though the validation images of left-out classes are the tool's out-of-distribution ones.
     #[test]
     fn averaged_epochs_go_on_after_another_training() {
         let mut run = run();
+        let (kept, left_out) = run.fold.partition(&run.validation.labels);
+        run.ood = run.validation.subset(&left_out).images;
+        run.validation = run.validation.subset(&kept);
         run.recipe.loss = MarginEntropy { logit_norm: Some(0.1), margin: 0.01, ..run.recipe.loss };
         let before = run.undisturbed().unwrap();
         let history = before.history.clone();
         let member = Member { fold: run.fold.clone(), classifier: before.classifier };
         run.recipe.averaging = AVERAGING;
+        let scale = margin_scale(&member, &run.data(), 0.01, &Device::flex()).unwrap();
+        assert!((scale - 1.0).abs() > 0.1, "{scale}, or this says nothing");
         let checkpoint = after_schedule(member, history.clone(), 3, &run.recipe, &run.data(), &Device::flex()).unwrap();
 
         let device = Device::flex();

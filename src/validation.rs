@@ -19,6 +19,8 @@ const TEMPERATURE: f64 = 1000.0;
 const ACCURACY_SLACK: f64 = 0.02;
 /// Images a forward pass.
 const BATCH: usize = 250;
+/// Training images of each side, about, that [`margin_scale`] looks at.
+const MARGIN_IMAGES: usize = 2000;
 
 /// How a network does on the validation images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,14 +77,17 @@ pub(crate) fn logit_scale(member: &Member, data: &FoldData, device: &Device) -> 
 }
 
 /// The factor that brings the network's logits to the length that the entropy term of the loss, whose margin is `margin`, gives
-/// them in training; 1 without validation images of left-out classes.
+/// them in training, by the training images: the validation images of a fold may be all of kept classes.
 ///
 /// # Errors
 /// [`Error::Device`] when the device fails.
 pub(crate) fn margin_scale(member: &Member, data: &FoldData, margin: f64, device: &Device) -> Result<f64> {
-    let (kept, left_out) = member.fold.partition(&data.validation.labels);
-    let of = |indices: &[usize]| logits(member, &data.validation.subset(indices).images, &data.normalisation, device);
-    let (kept, left_out) = (of(&kept)?, of(&left_out)?);
+    let of = |indices: Vec<usize>| {
+        let some: Vec<usize> = indices.iter().copied().step_by(indices.len().div_ceil(MARGIN_IMAGES).max(1)).collect();
+        logits(member, &data.train.subset(&some).images, &data.normalisation, device)
+    };
+    let (kept, left_out) = member.fold.partition(&data.train.labels);
+    let (kept, left_out) = (of(kept)?, of(left_out)?);
     Ok(calibration::margin_scale(&kept.logits, &left_out.logits, member.fold.kept.len(), margin))
 }
 
