@@ -34,17 +34,24 @@ pub(crate) fn logit_scale(logits: &[f32], labels: &[usize], classes: usize) -> f
 }
 
 /// The least factor at which the mean entropy of the softmax of `factor * left_out` exceeds that of `factor * kept` by
-/// `margin` nats, to 1%; 1 where none does. Both are `[n, classes]`.
+/// `margin` nats, to 1%; where none does, the one that brings them furthest apart. Both are `[n, classes]`.
 ///
-/// While a network trains, the entropy term of the loss lengthens the logits of such a cross-entropy up to there.
+/// While a network trains, the entropy term of the loss gives the logits of such a cross-entropy that length.
 pub(crate) fn margin_scale(kept: &[f32], left_out: &[f32], classes: usize, margin: f64) -> f64 {
     let mean_entropy = |logits: &[f32], factor: f64| -> f64 {
         let sum: f64 = logits.chunks_exact(classes).map(|logits| entropy(&softmax(logits, 1.0 / factor))).sum();
         sum / (logits.len() / classes) as f64
     };
-    let factors = std::iter::successors(Some(RANGE[0]), |factor| Some(factor * 1.01));
-    let is_there = |&factor: &f64| mean_entropy(left_out, factor) - mean_entropy(kept, factor) >= margin;
-    factors.take_while(|&factor| factor <= RANGE[1]).find(is_there).unwrap_or(1.0)
+    let [mut factor, last] = RANGE;
+    let (mut best, mut widest) = (factor, f64::NEG_INFINITY);
+    while factor <= last && widest < margin {
+        let gap = mean_entropy(left_out, factor) - mean_entropy(kept, factor);
+        if gap > widest {
+            (best, widest) = (factor, gap);
+        }
+        factor *= 1.01;
+    }
+    best
 }
 
 #[cfg(test)]
@@ -69,8 +76,8 @@ mod tests {
         let expected = ((1.0 - p) / p).ln() / 2.0;
         let found = margin_scale(&kept, &left_out, 2, 2f64.ln() - 0.5 * 2f64.ln());
         assert!((found / expected - 1.0).abs() < 0.011, "{found} {expected}");
-        assert_eq!(margin_scale(&kept, &left_out, 2, 0.7), 1.0, "more than ln 2");
-        assert_eq!(margin_scale(&left_out, &kept, 2, 0.1), 1.0, "the wrong way round");
+        assert!(margin_scale(&kept, &left_out, 2, 0.7) > 10.0, "more than ln 2");
+        assert_eq!(margin_scale(&left_out, &kept, 2, 0.1), RANGE[0], "the wrong way round");
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub enum Schedule {
 }
 
 /// Stochastic weight averaging (Izmailov et al. 2018): after the schedule some epochs at a constant learning rate; the network
-/// is the mean of the weights at their ends.
+/// is the mean of the weights at their ends. Its batch-norm statistics have to be [`Statistics::Recomputed`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Averaging {
     /// How many epochs.

@@ -132,7 +132,7 @@ pub fn after_schedule(
     device: &Device,
 ) -> Result<Checkpoint> {
     let mut classifier = member.classifier.clone();
-    if recipe.loss.logit_norm.is_some() && recipe.left_out_batch > 0 {
+    if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.left_out_batch > 0 {
         classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);
     }
     let model = record_bytes(classifier)?;

@@ -387,7 +387,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
-    let begun = args.start_from.as_deref().map(|folder| Begun::new(folder, &start, &wanted)).transpose()?;
+    let begun = args.start_from.as_deref().map(|folder| Begun::new(folder, &start, &folds)).transpose()?;
     let start = Manifest { start_sha256: begun.as_ref().map(Begun::sha256), ..start };
     let manifest = claim(&out, &start, &args.odin)?;
 
@@ -566,8 +566,8 @@ struct Begun {
 }
 
 impl Begun {
-    /// The one in `folder`, whose settings have to be those of `start` but for the averaging, with the folds `wanted`.
-    fn new(folder: &Path, start: &Manifest, wanted: &[&Fold]) -> Result<Self> {
+    /// The one in `folder`, whose settings have to be those of `start` but for the averaging, with all `folds`.
+    fn new(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
         let manifest = store::existing_manifest(folder)?;
         let mut expected = start.clone();
         expected.recipe.iter_mut().for_each(|recipe| recipe.averaging = None);
@@ -578,7 +578,7 @@ impl Begun {
             );
         }
         let begun = Begun { folder: folder.to_owned(), manifest };
-        wanted.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
+        folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
         Ok(begun)
     }
 

@@ -1,15 +1,29 @@
 #!/usr/bin/env bash
 # Times training, forward passes and five-fold scoring here and in PyTorch, one after the other, and prints the ratios.
 # Needs Python with PyTorch: `pip install torch==2.9.0`. With LIBTORCH_USE_PYTORCH=1 set, the libtorch backend as well.
+#
+# DEVICE=gpu or DEVICE=cuda measures a GPU, through Vulkan (or Metal, DX12) or CUDA, beside PyTorch on the same card; with
+# TORCH_DEVICE=mps or xpu, where the card is not NVIDIA's. DEVICE=software-gpu tries the former without one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-out=$(mktemp -d)
+device=${DEVICE:-cpu}
 features=()
-if [ "${LIBTORCH_USE_PYTORCH:-}" = 1 ]; then features=(--features libtorch); fi
+if [ "${LIBTORCH_USE_PYTORCH:-}" = 1 ]; then features+=(--features libtorch); fi
+if [ "$device" = cuda ]; then features+=(--features cuda); fi
+torch_device=cpu
+batches=(32 8 4)
+if [ "$device" = gpu ] || [ "$device" = cuda ]; then
+    torch_device=${TORCH_DEVICE:-cuda}
+    batches=(248 100 100)
+fi
+if [ "$device" != cpu ]; then export ELOC_BENCH_DEVICE=$device; fi
+
+out=$(mktemp -d)
 cargo bench --bench speed "${features[@]}" | tee "$out/bench.txt"
-for work in "compact 32" "densenet-bc-100-12 8" "wrn-28-10 4"; do
-    read -r network batch <<<"$work"
-    python3 tests/bench/pytorch.py --network "$network" --batch "$batch" --left-out $((batch / 4)) --seconds 10
+networks=(compact densenet-bc-100-12 wrn-28-10)
+for i in 0 1 2; do
+    python3 tests/bench/pytorch.py --device "$torch_device" --network "${networks[i]}" --batch "${batches[i]}" \
+        --left-out $((batches[i] / 4)) --seconds 10
 done | tee "$out/pytorch.txt"
 python3 tests/bench/ratios.py "$out/bench.txt" "$out/pytorch.txt"

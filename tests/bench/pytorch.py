@@ -1,6 +1,6 @@
 """Times in PyTorch the work that this crate's benchmarks time, for the README's ratio.
 
-One JSON line per kind of work: {network, work, batch, images_per_second, threads, ...}.
+One JSON line per kind of work: {network, work, batch, images_per_second, device, threads, ...}.
 
 - train: one step of the margin-entropy loss, a kept batch and a left-out batch in two forward passes,
   backward, SGD. Images counted are kept plus left-out.
@@ -39,7 +39,7 @@ def train_work(network, options):
     sgd = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-3)
     kept = images(options.batch, options)
     left_out = images(options.left_out, options)
-    labels = torch.randint(CLASSES, (options.batch,))
+    labels = torch.randint(CLASSES, (options.batch,), device=options.device)
 
     def step():
         sgd.zero_grad()
@@ -86,7 +86,7 @@ def fold_score(network, batch, options):
     F.cross_entropy(logits / TEMPERATURE, logits.argmax(1), reduction="sum").backward()
     sign = torch.where(batch.grad >= 0, 1.0, -1.0)
     with torch.no_grad(), autocast(options):
-        logits = network(batch - EPSILON * sign / CIFAR_STD)
+        logits = network(batch - EPSILON * sign / CIFAR_STD.to(batch.device))
     log_p = F.log_softmax(logits.double() / TEMPERATURE, 1)
     p = log_p.exp()
     return p.amax(1) + (p * log_p).sum(1)
@@ -96,16 +96,23 @@ WORK = {"train": train_work, "forward": forward_work, "score": score_work}
 
 
 def images(count, options):
-    batch = torch.randn(count, 3, 32, 32)
+    batch = torch.randn(count, 3, 32, 32, device=options.device)
     return batch.to(memory_format=torch.channels_last) if options.channels_last else batch
 
 
 def autocast(options):
-    return torch.autocast("cpu", torch.bfloat16, enabled=options.bf16)
+    return torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16)
 
 
-def images_per_second(step, count, seconds):
+def images_per_second(step, count, seconds, device):
     """Best of the runs within `seconds`, after one to warm up: the machine may have other work."""
+    if device.type != "cpu":
+        enqueue, wait = step, torch.get_device_module(device).synchronize
+
+        def step():
+            enqueue()
+            wait()
+
     step()
     best, end = float("inf"), time.perf_counter() + seconds
     while (start := time.perf_counter()) < end or best == float("inf"):
@@ -121,6 +128,7 @@ def arguments():
     parser.add_argument("--batch", type=int, default=32, help="kept images of a step; images of a pass")
     parser.add_argument("--left-out", type=int, default=8, help="left-out images of a step")
     parser.add_argument("--seconds", type=float, default=10, help="for each kind of work")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
     parser.add_argument("--channels-last", action="store_true")
@@ -130,11 +138,12 @@ def arguments():
 def main():
     options = arguments()
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
     names = ["compact", "densenet-bc-100-12", "wrn-28-10"] if options.network == "all" else [options.network]
     for name in names:
         for work in WORK if options.work == "all" else [options.work]:
-            network = NETWORKS[name](CLASSES)
+            network = NETWORKS[name](CLASSES).to(options.device)
             if options.channels_last:
                 network = network.to(memory_format=torch.channels_last)
             step, count = WORK[work](network, options)
@@ -142,7 +151,8 @@ def main():
                 "network": name,
                 "work": work,
                 "batch": count,
-                "images_per_second": round(images_per_second(step, count, options.seconds), 2),
+                "images_per_second": round(images_per_second(step, count, options.seconds, torch.device(options.device)), 2),
+                "device": options.device,
                 "threads": options.threads,
                 "bf16": options.bf16,
                 "channels_last": options.channels_last,

@@ -1,8 +1,11 @@
 //! Images a second of training, plain forward passes and five-fold scoring, for each network and backend.
 //!
-//! `cargo bench` measures the CPU backend, and a GPU where there is one; with `--features libtorch` also PyTorch's CPU
-//! kernels. `tests/bench/compare.sh` runs it beside the same work in PyTorch.
+//! `cargo bench` measures the CPU backend, with `--features libtorch` also PyTorch's CPU kernels. Instead of these it measures
+//! the device that `ELOC_BENCH_DEVICE` names: `gpu`, `software-gpu`, or `cuda` with the feature of that name.
+//! `tests/bench/compare.sh` runs it beside the same work in PyTorch.
 
+#[cfg(feature = "wgpu")]
+use burn::tensor::DeviceKind;
 use burn::{module::Module, tensor::Device};
 use divan::{Bencher, counter::ItemsCount};
 use eloc::{
@@ -17,8 +20,8 @@ use eloc::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Network, and images of a batch small enough for the large networks on a CPU.
-const WORK: [(&str, usize); 3] = [("compact", 32), ("densenet-bc-100-12", 8), ("wrn-28-10", 4)];
+/// Network, images of a batch small enough for the large networks on a CPU, and of one on a GPU. compare.sh has the same.
+const WORK: [(&str, usize, usize); 3] = [("compact", 32, 248), ("densenet-bc-100-12", 8, 100), ("wrn-28-10", 4, 100)];
 const CLASSES: usize = 10;
 
 fn main() {
@@ -44,20 +47,30 @@ fn cases() -> Vec<Case> {
     backends()
         .into_iter()
         .flat_map(|(backend, device)| {
-            WORK.map(|(network, batch)| Case { backend, device: device.clone(), network, batch })
+            WORK.map(|(network, on_cpu, on_gpu)| {
+                let batch = if ["gpu", "cuda"].contains(&backend) { on_gpu } else { on_cpu };
+                Case { backend, device: device.clone(), network, batch }
+            })
         })
         .collect()
 }
 
 fn backends() -> Vec<(&'static str, Device)> {
-    vec![
-        ("cpu", Device::flex()),
-        #[cfg(feature = "libtorch")]
-        #[expect(deprecated, reason = "measured beside Burn's own CPU backend")]
-        ("libtorch", Device::libtorch()),
+    match std::env::var("ELOC_BENCH_DEVICE").as_deref() {
+        #[cfg(feature = "wgpu")]
+        Ok("gpu") => vec![("gpu", Device::wgpu(DeviceKind::DiscreteGpu(0)))],
+        #[cfg(feature = "wgpu")]
+        Ok("software-gpu") => vec![("software-gpu", Device::wgpu(DeviceKind::Cpu))],
         #[cfg(feature = "cuda")]
-        ("cuda", Device::cuda(0)),
-    ]
+        Ok("cuda") => vec![("cuda", Device::cuda(0))],
+        Ok(other) => panic!("ELOC_BENCH_DEVICE: expected gpu, software-gpu or cuda, built in, found {other}"),
+        Err(_) => vec![
+            ("cpu", Device::flex()),
+            #[cfg(feature = "libtorch")]
+            #[expect(deprecated, reason = "measured beside Burn's own CPU backend")]
+            ("libtorch", Device::libtorch()),
+        ],
+    }
 }
 
 impl Case {

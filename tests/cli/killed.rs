@@ -18,7 +18,7 @@ use super::tool::{
 };
 
 /// Enough epochs that a run takes seconds and most of them end in a checkpoint that a kill can hit.
-const SETTINGS: [(&str, &str); 1] = [("--epochs", "12")];
+const SETTINGS: [(&str, &str); 2] = [("--epochs", "8"), ("--averaged-epochs", "4")];
 const KILLS: usize = 8;
 
 /// When a process is killed.

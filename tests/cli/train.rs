@@ -1,10 +1,14 @@
 //! `eloc train` on folders of images: what it leaves behind, and what it refuses.
 
+#[cfg(unix)]
+use std::process::{Command, Output};
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+#[cfg(unix)]
+use super::tool::ELOC;
 use super::tool::{
     CLASSES, EPOCHS, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, evaluate, files, fold_file, fold_files, manifest, path,
     refused, score, scratch, stdout, train,
@@ -372,7 +376,8 @@ fn averaged_epochs_are_trained_after_a_finished_training() {
     refused(&mut averaged(weights, &[("--margin", "0.5")]), &["--start-from", path(weights), "recipe.loss.margin"]);
     let one_fold = folder.path().join("one-fold");
     stdout(&mut train(images, &one_fold, &[("--fold", "1")]));
-    refused(&mut averaged(&one_fold, &[]), &["--start-from", path(&one_fold), "expected a trained fold 2"]);
+    let first_of_one = &mut averaged(&one_fold, &[("--fold", "1")]);
+    refused(first_of_one, &["--start-from", path(&one_fold), "expected a trained fold 2"]);
     assert!(files(&out).is_empty());
 
     let printed = stdout(&mut averaged(weights, &[]));
@@ -385,4 +390,34 @@ fn averaged_epochs_are_trained_after_a_finished_training() {
     }
     // A run of its own has other weights.
     refused(&mut train(images, &out, &[("--averaged-epochs", "1")]), &[path(&out), "start_sha256"]);
+}
+
+/// `weights/train.sh` for the shared ensemble's training.
+#[cfg(unix)]
+fn script(out: &Path, minutes: &str, network: &str) -> Output {
+    let mut command = Command::new("bash");
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/train.sh"))
+        .args(["--dataset", path(&Trained::shared().images)]);
+    command.args(["--network", network, "--batch", "12", "--left-out-batch", "4", "--epochs", "2", "--device", "cpu"]);
+    command.env("ELOC", ELOC).env("ELOC_DATA", out).env("OUT", out).env("MINUTES", minutes);
+    command.env("JOBS", "2").env("FOLDS", FOLDS.to_string()).output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn the_script_trains_folds_side_by_side_and_stops_in_time() {
+    let folder = scratch();
+    let out = folder.path().join("run");
+    assert_eq!(script(&out, "0", "compact-4-4-4").status.code(), Some(3));
+    let finished = script(&out, "60", "compact-4-4-4");
+    assert!(finished.status.success(), "{finished:?}");
+    assert!(fold_files(&out) == fold_files(&Trained::shared().weights));
+    assert!(manifest(&out)["threshold"].is_f64());
+
+    // Not the network of this folder.
+    let failed = script(&out, "60", "compact-4-4-8");
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("a fold failed") && said.contains("expected a run with the same network"), "{said}");
 }
