@@ -2,8 +2,8 @@
 # Times training, forward passes and five-fold scoring here and in PyTorch, one after the other, and prints the ratios.
 # Needs Python with PyTorch: `pip install torch==2.9.0`. With LIBTORCH_USE_PYTORCH=1 set, the libtorch backend as well.
 #
-# DEVICE=gpu or DEVICE=cuda measures a GPU, through Vulkan (or Metal, DX12) or CUDA, beside PyTorch on the same card; with
-# TORCH_DEVICE=mps or xpu, where the card is not NVIDIA's. DEVICE=software-gpu tries the former without one.
+# DEVICE=gpu or DEVICE=cuda measures a GPU, through Vulkan (or Metal, DX12) or CUDA, beside PyTorch on the same card, which
+# it calls TORCH_DEVICE [cuda]. DEVICE=software-gpu tries the former without one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

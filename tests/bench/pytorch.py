@@ -147,11 +147,12 @@ def main():
             if options.channels_last:
                 network = network.to(memory_format=torch.channels_last)
             step, count = WORK[work](network, options)
+            rate = images_per_second(step, count, options.seconds, torch.device(options.device))
             row = {
                 "network": name,
                 "work": work,
                 "batch": count,
-                "images_per_second": round(images_per_second(step, count, options.seconds, torch.device(options.device)), 2),
+                "images_per_second": round(rate, 2),
                 "device": options.device,
                 "threads": options.threads,
                 "bf16": options.bf16,
