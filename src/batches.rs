@@ -39,7 +39,7 @@ pub(crate) struct Batches<'a> {
 impl<'a> Batches<'a> {
     pub fn new(recipe: &'a Recipe, data: &FoldData<'a>) -> Result<Self> {
         let (kept, left_out) = data.fold.partition(&data.train.labels);
-        let uses_left_out = recipe.left_out_batch > 0 && !data.fold.left_out.is_empty();
+        let uses_left_out = recipe.uses_left_out(data.fold);
         if kept.is_empty() || (uses_left_out && left_out.is_empty()) {
             return Err(Error::FoldData { fold: data.fold.number, kept: kept.len(), left_out: left_out.len() });
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     augment::Augmentation,
+    fold::Fold,
     loss::MarginEntropy,
     model::{Precision, TrainingMode},
 };
@@ -149,6 +150,11 @@ impl Recipe {
     /// What the network does while it trains.
     pub fn mode(&self) -> TrainingMode {
         TrainingMode { dropout: self.dropout, precision: self.precision }
+    }
+
+    /// Whether the steps of `fold` have left-out images, which the entropy term looks at.
+    pub fn uses_left_out(&self, fold: &Fold) -> bool {
+        self.left_out_batch > 0 && !fold.left_out.is_empty()
     }
 
     /// Epochs of the schedule and of the averaging after it.

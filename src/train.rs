@@ -132,7 +132,7 @@ pub fn after_schedule(
     device: &Device,
 ) -> Result<Checkpoint> {
     let mut classifier = member.classifier.clone();
-    if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.left_out_batch > 0 {
+    if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.uses_left_out(data.fold) {
         classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);
     }
     let model = record_bytes(classifier)?;
@@ -465,6 +465,16 @@ mod tests {
         assert_eq!(after.history[..3], history);
         assert_eq!(after.history[3..].iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [4, 5]);
         assert_eq!(after.selected, 5);
+    }
+
+    #[test]
+    fn logits_of_a_fold_that_leaves_nothing_out_stay_as_they_are() {
+        let mut run = Run { fold: crate::fold::ordinary(10, 2).remove(0), ..run() };
+        run.recipe.loss.logit_norm = Some(0.1);
+        let classifier = run.undisturbed().unwrap().classifier;
+        let member = Member { fold: run.fold.clone(), classifier };
+        let checkpoint = after_schedule(member, Vec::new(), 1, &run.recipe, &run.data(), &Device::flex()).unwrap();
+        assert!(checkpoint.model == checkpoint.best);
     }
 
     #[test]
