@@ -8,6 +8,8 @@ import { VERDICTS, className, leastScore, scoreText, timesThreshold, verdict } f
 const COVERING = matchMedia("(max-width: 999px)");
 /** Classes shown with a bar; of a hundred classes the rest are all but zero. */
 const BARS = 10;
+/** Classes named that a fold never saw, where there are many. */
+const NAMES = 3;
 
 /** The panel at the side. */
 export class Details {
@@ -76,6 +78,11 @@ export class Details {
     this.#back?.focus();
   }
 
+  /** The images of `set` are gone. */
+  closeOf(set) {
+    if (set === this.#set) this.close();
+  }
+
   /** What the panel covers takes no focus. */
   #cover() {
     const covered = !this.#panel.hidden && COVERING.matches;
@@ -120,7 +127,8 @@ export class Details {
     const set = this.#set, kind = verdict(this.#scorer, set, this.#index);
     const name = className(this.#scorer, set, this.#index);
     const badge = el("span", { class: "badge", "data-verdict": kind }, VERDICTS[kind]);
-    const score = set.scored[this.#index] ? ` Score ${set.scores.eloc[this.#index].toFixed(6)}, ${scoreText(this.#scorer, set, this.#index)}.` : "";
+    const value = set.scored[this.#index] ? set.scores.eloc[this.#index].toFixed(6) : null, words = scoreText(this.#scorer, set, this.#index);
+    const score = value === null ? "" : ` Score ${value}${words === value ? "" : `, ${words}`}.`;
     const guess = name ? ` The networks' best guess is ${name} (${percent(set.probabilities[this.#index])} %).` : "";
     byId("details-verdict").replaceChildren(badge, `${guess}${score}`);
   }
@@ -165,14 +173,16 @@ export class Details {
       const { kept, left_out: leftOut, number } = folds[i];
       const logits = this.#answers[i].logits;
       const guess = classes[kept[logits.indexOf(Math.max(...logits))]];
-      return [String(number), listed(leftOut.map((c) => classes[c])), guess, bar(value / most, scaled(value))];
+      const names = leftOut.map((c) => classes[c]);
+      const more = names.length > NAMES + 1 ? [`${names.length - NAMES} more`] : [];
+      return [String(number), listed([...names.slice(0, more.length ? NAMES : names.length), ...more]), guess, bar(value / most, scaled(value))];
     });
     byId("details-folds").replaceChildren(table(
       `Score of each fold above its least possible value${odin.temperature > 20 ? ", times 1000" : ""}`,
       ["Fold", "Never saw", "Takes it for", "Score"], rows));
     const choice = byId("details-fold"), before = choice.value;
     choice.replaceChildren(el("option", { value: "all" }, "All folds"),
-      ...rows.map(([number]) => el("option", { value: Number(number) }, `Fold ${number}`)));
+      ...rows.map(([number]) => el("option", { value: number }, `Fold ${number}`)));
     choice.value = [...choice.options].some(({ value }) => value === before) ? before : "all";
 
     function scaled(value) { return odin.temperature > 20 ? (1000 * value).toFixed(4) : value.toFixed(4); }
@@ -182,7 +192,14 @@ export class Details {
     const order = [...before.keys()].sort((a, b) => before[b] - before[a]).slice(0, BARS);
     const rows = order.map((c) => [this.#manifest.classes[c], bar(before[c], percent(before[c])), bar(after[c], percent(after[c]))]);
     byId("details-classes").replaceChildren(
-      table("Mean class probabilities, in percent", ["Class", "Image as it is", "After the perturbation"], rows));
+      table(`Mean class probabilities, in percent${this.#ceiling()}`, ["Class", "Image as it is", "After the perturbation"], rows));
+  }
+
+  /** The most that a class can have: a fold gives 0 to those that it never saw. */
+  #ceiling() {
+    const folds = this.#answers.map(({ fold }) => this.#manifest.folds.find(({ number }) => number === fold));
+    const most = Math.max(...this.#manifest.classes.map((_, c) => folds.filter(({ kept }) => kept.includes(c)).length)) / folds.length;
+    return most < 1 ? `; ${percent(most)} at most, since no class is known to all folds` : "";
   }
 
   #scores(scores, odin) {

@@ -1,5 +1,5 @@
 // This device: the self-test against the command line's scores, and a report to copy.
-import { byId, el, table } from "./dom.js";
+import { byId, el, onClick, table } from "./dom.js";
 
 /**
  * Scores of a device may differ by this much, as a fraction of the golden scores' range: sums in another order change a logit in
@@ -12,8 +12,7 @@ let lastTest = null;
 
 /** Binds the buttons of the panel. */
 export function setUpDevice(scorer, analyst, getSelfTest, notice) {
-  byId("self-test").addEventListener("click", async () => {
-    byId("self-test").disabled = true;
+  onClick(byId("self-test"), async () => {
     byId("self-test-result").dataset.result = "running";
     byId("self-test-result").textContent = "The golden images are being scored.";
     try {
@@ -23,10 +22,10 @@ export function setUpDevice(scorer, analyst, getSelfTest, notice) {
       byId("self-test-result").dataset.result = "error";
       byId("self-test-result").textContent = `The self-test could not run. ${error.message}`;
     }
-    byId("self-test").disabled = false;
     showReport(scorer);
   });
   byId("copy-report").addEventListener("click", async () => {
+    showReport(scorer);
     try {
       await navigator.clipboard.writeText(byId("report").textContent);
       notice("The report is in the clipboard.", "info");
@@ -89,5 +88,7 @@ export function showReport(scorer) {
     lines.push("", `adapter: vendor ${adapter.vendor || "unknown"}, architecture ${adapter.architecture || "unknown"}, device ${adapter.device || "unknown"}, ${adapter.description || "no description"}`,
       `features: ${adapter.features.join(", ")}`, "limits", ...Object.entries(adapter.limits).map(([name, value]) => `  ${name}: ${value}`));
   }
-  byId("report").textContent = lines.join("\n");
+  const text = lines.join("\n");
+  // The visitor may have selected some of it.
+  if (byId("report").textContent !== text) byId("report").textContent = text;
 }

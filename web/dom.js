@@ -39,6 +39,27 @@ export function table(caption, headings, rows, attributes = {}) {
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((value, i) => cell(value, i === 0))))));
 }
 
+/** What is wrong with a number field, for a notice; null where nothing is. */
+export function misfit(input) {
+  if (input.checkValidity()) return null;
+  const { min, max, step, value } = input;
+  const kind = step === "any" ? "a number" : step ? `a multiple of ${step}` : "a whole number";
+  return `${input.labels[0].firstChild.textContent.trim()}: expected ${kind} from ${min} to ${max}, found ${value || "none"}.`;
+}
+
+/** Lets a click on `button` do `work`, and no other before that is done; were the button disabled, it would lose the focus. */
+export function onClick(button, work) {
+  button.addEventListener("click", async () => {
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true";
+    try {
+      await work();
+    } finally {
+      button.ariaDisabled = "false";
+    }
+  });
+}
+
 /** Calls `work` at most every `ms`, and once more after the last call. */
 export function throttled(work, ms) {
   let timer = null, again = false;

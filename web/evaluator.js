@@ -1,5 +1,5 @@
 // The evaluator: two sides of images, what their scores say about the detector, and the files to take away.
-import { byId, el, percent, plural, table, throttled } from "./dom.js";
+import { byId, el, misfit, percent, plural, table, throttled, whole } from "./dom.js";
 import { csvOf, download } from "./export.js";
 import { IMAGE_BYTES, ImageSet } from "./imageset.js";
 import { settings } from "./settings.js";
@@ -20,18 +20,20 @@ export class Evaluator {
   #importer;
   #notice;
   #room;
+  #closeDetails;
   #view;
   /** The visitor's choice of #oodSet, or the set that came last. */
   #chosen = null;
   #working = false;
   #again = false;
   #intervals = { key: "", value: null };
-  #reading = 0;
+  /** Rows of the lists of sets. @type {Map<ImageSet, HTMLElement>} */
+  #rows = new Map();
 
-  /** @param {{ scorer, analyst, statistician, importer, open, notice, room }} parts */
-  constructor({ scorer, analyst, statistician, importer, open, notice, room }) {
+  /** @param {{ scorer, analyst, statistician, importer, open, closeDetails, notice, room }} parts */
+  constructor({ scorer, analyst, statistician, importer, open, closeDetails, notice, room }) {
     [this.#scorer, this.#analyst, this.#statistician, this.#importer] = [scorer, analyst, statistician, importer];
-    [this.#notice, this.#room] = [notice, room];
+    [this.#notice, this.#room, this.#closeDetails] = [notice, room, closeDetails];
     this.#view = new StudyView(scorer, open);
     this.update = throttled(() => this.#update(), 700);
     for (const button of document.querySelectorAll("[data-generate]")) {
@@ -50,14 +52,18 @@ export class Evaluator {
 
   /** Takes dropped or picked items: those of the in side make one set, on the out side every folder and archive is one. */
   take(side, items) {
+    const wrong = misfit(byId("eval-limit"));
+    if (wrong) return this.#notice(wrong, "error");
     const limit = Number(byId("eval-limit").value) || Infinity;
     const loose = (item) => item.files.length === 1 && /\.(png|jpe?g|webp|bmp|gif)$/i.test(item.name);
     const single = items.filter(loose), groups = items.filter((item) => !loose(item));
     if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
     if (side === "id") {
-      this.#read(this.#knownSet(groups[0]?.name ?? "images"), some(groups.flatMap(({ files }) => files), limit), limit);
+      const name = groups[0]?.name ?? "images", set = this.#knownSet(name), left = limit - set.count;
+      if (left <= 0) return this.#notice(`"${set.name}" has ${plural(set.count, "image")} already, of at most ${whole(limit)}.`, "error");
+      this.#read(name, set, some(groups.flatMap(({ files }) => files), left), limit);
     } else {
-      for (const { name, files } of groups) this.#read(this.#newOodSet(name), files, limit);
+      for (const { name, files } of groups) this.#read(name, this.#newOodSet(name), files, limit);
     }
   }
 
@@ -108,25 +114,30 @@ export class Evaluator {
     return set;
   }
 
-  async #read(set, files, limit) {
-    this.#reading += 1;
-    this.#list();
+  #read(name, set, files, limit) {
     let first = true;
-    await this.#importer.read(set, files, { limit, added: () => {
-      // Only what can be read is shown.
-      if (first && set !== this.idSet) this.#choose(set);
-      first = false;
-      this.#scorer.resume();
-      this.#list();
-    } });
-    this.#reading -= 1;
-    if (set.count === 0 && !this.#importer.reads(set)) this.#remove(set);
+    this.#importer.read(name, set, files, { limit,
+      added: () => {
+        // Only what can be read is shown.
+        if (first && set !== this.idSet) this.#choose(set);
+        first = false;
+        this.#scorer.resume();
+        this.#list();
+      },
+      ended: () => {
+        const more = this.#importer.reads(set) || this.#importer.unread(set);
+        if (set.count === 0 && !more && this.#sets().includes(set)) this.#remove(set);
+        this.#list();
+        this.update();
+      },
+    });
     this.#list();
-    this.update();
   }
 
   async #generate(kind, side) {
-    const asked = Math.max(1, Math.round(Number(byId("generate-count").value) || 200));
+    const wrong = misfit(byId("generate-count"));
+    if (wrong) return this.#notice(wrong, "error");
+    const asked = Number(byId("generate-count").value);
     const known = side === "id";
     try {
       // Shapes are counted by class, of which there are as many as the set has.
@@ -153,6 +164,7 @@ export class Evaluator {
   #remove(set) {
     this.#importer.cancel(set);
     this.#scorer.removeSet(set);
+    this.#closeDetails(set);
     if (set === this.idSet) this.idSet = null;
     if (set === this.#oodSet) this.#view.forgetThreshold();
     this.oodSets = this.oodSets.filter((other) => other !== set);
@@ -162,11 +174,25 @@ export class Evaluator {
 
   /** The sets of both sides, each with what is done of it. */
   #list() {
-    const line = (set) => el("li", { "data-set": set.name, "data-count": set.count },
-      el("span", {}, `${set.name}: ${plural(set.count, "image")}`),
-      el("button", { type: "button", class: "quiet", onclick: () => this.#remove(set) }, "Remove", el("span", { class: "visually-hidden" }, ` ${set.name}`)));
-    byId("id-sets").replaceChildren(...(this.idSet ? [line(this.idSet)] : []));
-    byId("ood-sets").replaceChildren(...this.oodSets.map(line));
+    for (const [set, row] of this.#rows) {
+      if (this.#sets().includes(set)) continue;
+      const focused = row.contains(document.activeElement);
+      const next = row.nextElementSibling ?? row.previousElementSibling ?? row.closest(".side");
+      row.remove();
+      this.#rows.delete(set);
+      if (focused) next.querySelector("button").focus();
+    }
+    for (const set of this.#sets()) {
+      let row = this.#rows.get(set);
+      if (!row) {
+        row = el("li", { "data-set": set.name }, el("span"),
+          el("button", { type: "button", class: "quiet", onclick: () => this.#remove(set) }, "Remove", el("span", { class: "visually-hidden" }, ` ${set.name}`)));
+        this.#rows.set(set, row);
+        byId(set === this.idSet ? "id-sets" : "ood-sets").append(row);
+      }
+      row.dataset.count = set.count;
+      row.firstChild.textContent = `${set.name}: ${plural(set.count, "image")}` + (this.#importer.unread(set) ? "; the rest is not read yet" : "");
+    }
     byId("eval-ood-choice").replaceChildren(...this.oodSets.map(({ name }) => el("option", {}, name)));
     byId("eval-ood-choice").selectedIndex = this.oodSets.indexOf(this.#oodSet);
     byId("eval-clear").disabled = this.#sets().length === 0;
@@ -178,7 +204,7 @@ export class Evaluator {
     const sets = this.#sets();
     const folds = this.#scorer.ensemble?.manifest.folds.length;
     const done = sets.every((set) => set.count > 0 && set.prefix(folds) === set.count);
-    byId("export-json").disabled = !(this.idSet && this.oodSets.length && done && this.#reading === 0);
+    byId("export-json").disabled = !(this.idSet && this.oodSets.length && done && !sets.some((set) => this.#importer.reads(set)));
     byId("export-eval-csv").disabled = sets.length === 0 || !this.#scorer.ensemble;
   }
 
@@ -207,7 +233,8 @@ export class Evaluator {
     byId("study-empty").hidden = Boolean(size);
     if (!size) return this.#view.hide();
     const definition = settings.get("definition"), score = byId("eval-score").value || "eloc";
-    const busy = this.#reading > 0 || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
+    const reading = this.#importer.reads(idSet) || this.#importer.reads(oodSet);
+    const busy = reading || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
     const scoreLabel = scoreNames.find(({ id }) => id === score).label;
     const generation = () => `${idSet.generation}|${oodSet.generation}`;
     const made = generation();
@@ -242,14 +269,15 @@ export class Evaluator {
   }
 
   async #exportJson() {
-    const { ensemble, odin, backend, seconds } = this.#scorer;
+    const { ensemble, odin, backend } = this.#scorer;
     this.#offer();
     if (byId("export-json").disabled) return;
     const folds = ensemble.manifest.folds.length;
     const of = (set) => ({ name: set.name, outputs: set.outputs(folds) });
     // All of it is taken now: the sets may change while the report is made.
     const side = (set) => ({ name: set.name, images: [...set.labels], scores: [...set.scores.eloc.subarray(0, set.count)] });
-    const [id, ...ood] = [this.idSet, ...this.oodSets].map(side);
+    const [id, ...ood] = this.#sets().map(side);
+    const seconds = this.#sets().reduce((sum, set) => sum + set.seconds, 0);
     try {
       const report = await this.#analyst.ask("report", { input: {
         device: backend === "cpu" ? "CPU (browser)" : "WebGPU (browser)", seconds, definition: settings.get("definition"), odin,

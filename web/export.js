@@ -13,13 +13,15 @@ export function download(name, type, content) {
 export function csvOf(scorer, sets, scoreNames) {
   const foldNames = scorer.ensemble.manifest.folds.map(({ number }) => `fold-${number}`);
   const ids = scoreNames.map(({ id }) => id);
+  // A folder need not be named by a class.
+  const classes = new Set(scorer.ensemble.manifest.classes);
   const lines = [["set", "image", "true_class", "verdict", "class", "probability", "folds", ...ids, ...foldNames]];
   for (const set of sets) {
     for (let i = 0; i < set.count; i++) {
       const folds = set.scored[i];
       const scored = folds > 0;
       lines.push([
-        set.name, set.labels[i], set.classNames[i] ?? "", VERDICTS[verdict(scorer, set, i)].toLowerCase(), className(scorer, set, i),
+        set.name, set.labels[i], classes.has(set.classNames[i]) ? set.classNames[i] : "", VERDICTS[verdict(scorer, set, i)].toLowerCase(), className(scorer, set, i),
         scored ? set.probabilities[i] : "", folds, ...ids.map((id) => (scored ? set.scores[id][i] : "")),
         ...foldNames.map((_, position) => (position < folds ? set.foldScores[position][i] : "")),
       ]);

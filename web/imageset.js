@@ -83,6 +83,8 @@ export class ImageSet {
     this.done = new Uint8Array(0);
     /** Network passes done, one per image and fold: the sum of `done`. */
     this.passes = 0;
+    /** Seconds that the networks worked for them. */
+    this.seconds = 0;
     /** Of each image: how many folds its scores below are made of; it follows `done` a moment later. */
     this.scored = new Uint8Array(0);
     this.logits = folds.map(() => new Float32Array(0));

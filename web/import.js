@@ -79,6 +79,8 @@ export class Importer extends EventTarget {
   #room;
   #jobs = [];
   #current = null;
+  /** Jobs that were stopped, of which the rest can still be read. */
+  #unread = [];
 
   /**
    * @param {Promise<WebAssembly.Module>} module
@@ -90,60 +92,95 @@ export class Importer extends EventTarget {
     this.#room = room;
   }
 
-  /** What is being read, or null: { name, file, files, images }. */
-  get progress() { return this.#current?.progress ?? null; }
+  /** What is being read, or null: { file, files, images }. */
+  get progress() { return this.#active?.progress ?? null; }
 
-  /** Whether anything is still to be read into `set`. */
-  reads(set) { return [this.#current, ...this.#jobs].some((job) => job?.set === set); }
+  /** Whether anything is being read into `set`, or waits for it. */
+  reads(set) { return [this.#active, ...this.#jobs].some((job) => job?.set === set); }
+
+  /** Whether reading was stopped before all was in `set`, or in any set. */
+  unread(set = null) { return this.#unread.some((job) => set === null || job.set === set); }
 
   /**
-   * Reads `files` into `set`.
+   * Reads `files`, together called `name`, into `set`.
+   * @param {string} name
    * @param {import("./imageset.js").ImageSet} set
    * @param {Item["files"]} files
-   * @param {{ limit?: number, added: () => void }} how the most images to take, and what to do when some have come
+   * @param {{ limit?: number, added: () => void, ended?: () => void }} how the most images that `set` may have, and what to do
+   *   when some have come, and when reading has ended or was stopped
    */
-  read(set, files, { limit = Infinity, added }) {
-    return new Promise((resolve) => {
-      this.#jobs.push({ set, files, limit, added, resolve, progress: { name: set.name, file: 1, files: files.length, images: 0 } });
-      if (!this.#current) this.#run();
+  read(name, set, files, { limit = Infinity, added, ended = () => {} }) {
+    this.#jobs.push({
+      name, set, files, limit, added, ended, weights: new Map(), problems: new Set(),
+      // Where to begin: a file, and how many of its images are in the set already.
+      file: 0, taken: 0, progress: { file: 1, files: files.length, images: 0 },
     });
+    if (!this.#current) this.#run();
   }
 
-  /** Ends the reading into `set`, or all reading, at once; what was read stays. */
-  cancel(set = null) {
-    const ends = (job) => set === null || job.set === set;
-    this.#jobs.filter(ends).forEach((job) => job.resolve());
-    this.#jobs = this.#jobs.filter((job) => !ends(job));
-    if (this.#current && ends(this.#current)) this.#current.stop();
+  /** Stops all reading at once; what was read stays. */
+  stop() {
+    const waiting = this.#jobs;
+    if (this.#current) this.#unread.push(this.#current);
+    this.#unread.push(...waiting);
+    this.#jobs = [];
+    this.#current?.halt();
+    waiting.forEach((job) => job.ended());
   }
+
+  /** Reads what was left when reading was stopped. */
+  resume() {
+    this.#jobs.push(...this.#unread);
+    this.#unread = [];
+    if (!this.#current) this.#run();
+  }
+
+  /** Ends the reading into `set` for good. */
+  cancel(set) {
+    const others = (job) => job.set !== set;
+    this.#jobs = this.#jobs.filter(others);
+    this.#unread = this.#unread.filter(others);
+    if (this.#current?.set === set) this.#current.halt();
+  }
+
+  /** The job in hand, unless it was stopped just now. */
+  get #active() { return this.#unread.includes(this.#current) ? null : this.#current; }
 
   async #run() {
-    while ((this.#current = this.#jobs.shift() ?? null)) {
-      await this.#job(this.#current).catch((error) => this.#problem(this.#current.set.name, error.message));
-      this.#current.resolve();
+    while (this.#jobs.length > 0) {
+      const job = this.#jobs.shift();
+      this.#current = job;
+      await this.#job(job).catch((error) => this.#problem(job, job.name, error.message));
+      this.#current = null;
+      job.ended();
     }
     this.dispatchEvent(new Event("change"));
   }
 
   async #job(job) {
-    const weights = new Map();
-    let stopped = false, client = null, reading = "";
-    job.stop = () => {
-      stopped = true;
+    let halted = false, full = false, client = null, reading = "";
+    /** Images of the first file that an earlier reading left in the set. */
+    let skip = job.taken;
+    job.halt = () => {
+      halted = true;
       client?.end();
     };
     const module = await this.#module;
-    const hear = ({ event, ...message }) => {
-      if (stopped) return;
-      if (event === "problem") this.#problem(message.label, message.reason);
+    const hear = ({ event, label, ...message }) => {
+      if (halted) return;
+      if (event === "problem") this.#problem(job, label, message.reason);
       // What an archive holds lies, as it were, in a folder of the archive's name.
-      const { label } = message;
-      if (event === "weights") weights.set(label === reading ? label : `${reading}/${label}`, message.bytes);
-      if (event === "images" && this.#take(job, message)) job.stop();
+      if (event === "weights") job.weights.set(label === reading ? label : `${reading}/${label}`, message.bytes);
+      if (event === "images") {
+        const known = Math.min(skip, message.labels.length);
+        skip -= known;
+        full = this.#take(job, message, known);
+        if (full) job.halt();
+      }
     };
-    for (const [index, { file, path }] of job.files.entries()) {
-      if (stopped) break;
-      job.progress.file = index + 1;
+    for (; job.file < job.files.length && !halted; job.file++) {
+      const { file, path } = job.files[job.file];
+      job.progress.file = job.file + 1;
       reading = path;
       this.dispatchEvent(new Event("change"));
       try {
@@ -153,33 +190,42 @@ export class Importer extends EventTarget {
         }
         await client.ask("read", { file, name: path });
       } catch (error) {
-        if (stopped) break;
+        if (halted) break;
         // A file that brings the reader down does not keep the others from being read.
         const reason = error instanceof WorkerGone ? `The reader stopped at this file (${error.message}).` : error.message;
-        this.#problem(path, reason);
+        this.#problem(job, path, reason);
       }
+      job.taken = skip = 0;
     }
     client?.end();
-    if (weights.size > 0 && !stopped) this.dispatchEvent(new CustomEvent("weights", { detail: { files: weights } }));
+    if (halted && !full) return;
+    if (job.weights.size > 0) this.dispatchEvent(new CustomEvent("weights", { detail: { files: job.weights } }));
+    else if (job.progress.images === 0 && job.problems.size === 0) this.#problem(job, job.name, "expected images or weights, found none");
   }
 
-  /** Adds images to the job's set; true when no more should come. */
-  #take(job, { labels, classNames, pixels }) {
-    const room = this.#room();
-    const wanted = Math.min(job.limit - job.progress.images, room, labels.length);
+  /** Adds images to the job's set, but for the first `known`; true when no more should come. */
+  #take(job, { labels, classNames, pixels }, known) {
+    const room = this.#room(), offered = labels.length - known;
+    const wanted = Math.max(0, Math.min(job.limit - job.set.count, room, offered));
     if (wanted > 0) {
-      job.set.add(labels.slice(0, wanted), classNames.slice(0, wanted), pixels.subarray(0, wanted * IMAGE_BYTES));
+      const end = known + wanted;
+      job.set.add(labels.slice(known, end), classNames.slice(known, end), pixels.subarray(known * IMAGE_BYTES, end * IMAGE_BYTES));
       job.progress.images += wanted;
+      job.taken += wanted;
       job.added();
       this.dispatchEvent(new Event("change"));
     }
-    if (wanted < labels.length && room <= wanted) {
-      this.#problem(job.set.name, `The page holds at most ${IMAGE_LIMIT.toLocaleString("en-US")} images; the rest was left out.`);
+    if (wanted < offered && room <= wanted) {
+      this.#problem(job, job.name, `The page holds at most ${IMAGE_LIMIT.toLocaleString("en-US")} images; the rest was left out.`);
     }
-    return wanted < labels.length || job.progress.images >= job.limit;
+    return wanted < offered || job.set.count >= job.limit;
   }
 
-  #problem(label, reason) {
+  /** Tells of a problem, once: a file that is read again has the same ones. */
+  #problem(job, label, reason) {
+    const key = [job.file, label, reason].join("\n");
+    if (job.problems.has(key)) return;
+    job.problems.add(key);
     this.dispatchEvent(new CustomEvent("problem", { detail: { label, reason } }));
   }
 }

@@ -1,7 +1,7 @@
 // Puts the page together: loads the program and the networks, binds what can be clicked, and keeps everything up to date.
 import { Details } from "./details.js";
 import { setUpDevice, showReport } from "./device.js";
-import { byId, duration, el, listed, percent, plural, throttled, whole } from "./dom.js";
+import { byId, duration, el, listed, misfit, onClick, percent, plural, throttled, whole } from "./dom.js";
 import { Evaluator } from "./evaluator.js";
 import { csvOf, download } from "./export.js";
 import { Gallery } from "./gallery.js";
@@ -9,7 +9,7 @@ import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./imageset.js";
 import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./import.js";
 import { Scorer } from "./scorer.js";
 import { settings } from "./settings.js";
-import { showMeasured, showPublished } from "./tables.js";
+import { choosePublished, showMeasured, showPublished } from "./tables.js";
 import { VERDICTS } from "./verdict.js";
 import * as weights from "./weights.js";
 import { Analyst } from "./workers.js";
@@ -44,7 +44,8 @@ const importer = new Importer(module, room);
 const details = new Details(scorer, analyst);
 const open = (set, index) => details.open(set, index);
 const gallery = new Gallery(gallerySet, scorer, open);
-const evaluator = new Evaluator({ scorer, analyst, statistician, importer, open, notice, room });
+const closeDetails = (set) => details.closeOf(set);
+const evaluator = new Evaluator({ scorer, analyst, statistician, importer, open, closeDetails, notice, room });
 
 let offered = [];
 /** Ensembles that the visitor brought, by the name in the choice. */
@@ -56,16 +57,20 @@ let problems = 0;
 let turn = Promise.resolve();
 let generation = 0;
 let broken = false;
+/** The ensemble of the site or the visitor's that was chosen last, whether or not it could be loaded. */
+let chosen = null;
+/** Says why the networks cannot be used, until they can. */
+let failure = null;
 const sayNowAndThen = throttled(() => say(byId("work-text").textContent), 15_000);
 const sayProblems = throttled(() => say(byId("problems-summary").textContent), 2_000);
 
 scorer.addSet(gallerySet);
 bind();
+showPublished().catch((error) => byId("published").append(`The published results could not be loaded. ${error.message}`));
 boot();
 
 async function boot() {
   try {
-    showPublished().catch(() => byId("published").append("The published results could not be loaded."));
     offered = await weights.siteWeights();
     if (offered.length === 0) throw new Error("This site has none; drop a weights folder of your own.");
     listWeights();
@@ -86,11 +91,16 @@ function change(work) {
 }
 
 /** Makes the ensemble `name` the one that scores. */
-function choose(name) { return change((current) => current() && use(name, current)); }
+function choose(name) {
+  chosen = name;
+  return change((current) => current() && use(name, current));
+}
 
 async function use(name, current) {
   byId("load").hidden = false;
   byId("load").classList.remove("failed");
+  byId("retry").hidden = true;
+  failure?.remove();
   const brought = own.get(name);
   const ensemble = brought ? new weights.EnsembleFiles(name, brought.files.manifestBytes, brought.files) : await weights.siteEnsemble(name);
   const { manifest } = ensemble;
@@ -178,6 +188,7 @@ function ensembleShown({ name, manifest, own: mine }) {
     ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}; each has never seen ${plural(folds[0].left_out.length, "class")} of them.`
     : `They know ${listed(classes)}; each has never seen ${folds[0].left_out.length} of these ${classes.length}.`;
   gallery.setClasses(classes);
+  choosePublished(manifest.dataset);
   evaluator.ensembleChanged();
   settingsShown();
 }
@@ -243,11 +254,16 @@ function bind() {
   importer.addEventListener("problem", ({ detail }) => problem(detail.label, detail.reason));
   importer.addEventListener("weights", bringOwn);
   byId("cancel").addEventListener("click", () => {
-    importer.cancel();
+    importer.stop();
     scorer.pause();
     update();
   });
-  byId("resume").addEventListener("click", () => scorer.resume());
+  byId("resume").addEventListener("click", () => {
+    importer.resume();
+    scorer.resume();
+    update();
+  });
+  byId("retry").addEventListener("click", retry);
   byId("clear").addEventListener("click", clearGallery);
   byId("problems-clear").addEventListener("click", clearProblems);
   byId("export-csv").addEventListener("click", () =>
@@ -291,7 +307,9 @@ function bindSettings() {
     scorer.setBackend(byId("backend").value).catch((error) => notice(error.message, "error")));
   for (const name of ["epsilon", "temperature", "gradient"]) {
     byId(name).addEventListener("change", () => {
-      if (!scorer.ensemble || !byId(name).checkValidity()) return settingsShown();
+      const wrong = misfit(byId(name));
+      if (wrong) notice(wrong, "error");
+      if (!scorer.ensemble || wrong) return settingsShown();
       const value = name === "gradient" ? byId(name).value : Number(byId(name).value);
       settings.setOdin({ ...scorer.odin, [name]: value }, scorer.ensemble.manifest);
     });
@@ -335,7 +353,8 @@ function bindInput() {
     const input = button.dataset.pick;
     picker(button, input, (items) => evaluator.take(input.split("-")[0], items));
   }
-  dropTarget(document.body, (items) => takeForGallery(items));
+  // The whole window: the page may be shorter.
+  dropTarget(document.documentElement, (items) => takeForGallery(items));
   dropTarget(byId("id-drop"), (items) => evaluator.take("id", items));
   dropTarget(byId("ood-drop"), (items) => evaluator.take("ood", items));
   addEventListener("paste", (event) => {
@@ -351,7 +370,7 @@ function bindInput() {
       notice("This browser does not let a button read the clipboard. Press Ctrl+V (on a Mac, Command+V) instead.", "info");
     }
   });
-  byId("try").addEventListener("click", trySamples);
+  onClick(byId("try"), trySamples);
 }
 
 /** Lets `target` take drops; the innermost target under the mouse does. */
@@ -368,6 +387,7 @@ function dropTarget(target, take) {
     try {
       const items = await droppedItems(event.dataTransfer, problem);
       if (items.length) take(items);
+      else notice("Expected files to be dropped, found none.", "error");
     } catch (error) {
       notice(`What was dropped cannot be read. ${error.message}`, "error");
     }
@@ -376,7 +396,7 @@ function dropTarget(target, take) {
 
 function takeForGallery(items) {
   settings.set({ tab: "score" });
-  importer.read(gallerySet, items.flatMap(({ files }) => files), { added: galleryGrew });
+  importer.read(listed(items.map(({ name }) => name)), gallerySet, items.flatMap(({ files }) => files), { added: galleryGrew });
 }
 
 function galleryGrew() {
@@ -385,7 +405,6 @@ function galleryGrew() {
 }
 
 async function trySamples() {
-  byId("try").disabled = true;
   try {
     for (const [kind, count, seed] of SAMPLES) {
       addImages(kind, (await analyst.ask("generate", { kind, count, seed })).images);
@@ -393,7 +412,6 @@ async function trySamples() {
   } catch (error) {
     notice(`The images could not be made. ${error.message}`, "error");
   }
-  byId("try").disabled = false;
 }
 
 function addImages(kind, pixels) {
@@ -436,6 +454,7 @@ function notice(text, kind) {
   byId("notices").append(box);
   // Behind the details they would not be heard.
   if (byId("notices").inert) say(text);
+  return box;
 }
 
 function phase(text) { byId("load-phase").textContent = text; }
@@ -443,7 +462,7 @@ function phase(text) { byId("load-phase").textContent = text; }
 function showBytes() {
   byId("load-progress").value = bytes.total ? bytes.done / bytes.total : 0;
   const mebibytes = (n) => (n / 2 ** 20).toFixed(1);
-  byId("load-progress").title = `${mebibytes(bytes.done)} of ${mebibytes(bytes.total)} MiB`;
+  byId("load-bytes").textContent = `${mebibytes(bytes.done)} of ${mebibytes(bytes.total)} MiB`;
 }
 
 function fail(error) {
@@ -455,9 +474,17 @@ function fail(error) {
   listWeights();
   byId("load").hidden = false;
   byId("load").classList.add("failed");
+  byId("retry").hidden = false;
   broken = !warm;
   update();
-  notice(`The networks cannot be used. ${error.message}`, "error");
+  failure = notice(`The networks cannot be used. ${error.message}`, "error");
+}
+
+/** Once more, from where it failed; without the program nothing has been done that could be lost. */
+async function retry() {
+  if (!await module.then(() => true, () => false)) return location.reload();
+  if (offered.length === 0) return boot();
+  choose(chosen);
 }
 
 /** The state of the work, for people and for tests. */
@@ -477,16 +504,21 @@ function update() {
     if (state === "idle") say(gallerySet.count > 0 ? byId("gallery-summary").textContent : "All images are scored.");
   }
 
-  const stopped = (scorer.paused || scorer.failure !== null) && done < wanted;
+  const stopped = (scorer.paused || scorer.failure !== null) && done < wanted || importer.unread();
+  const focused = [byId("cancel"), byId("resume")].includes(document.activeElement);
   byId("work").hidden = !(busy || stopped);
   byId("cancel").hidden = !busy;
   byId("resume").hidden = busy || !stopped;
+  // The one that is hidden would lose the focus.
+  if (focused) byId(busy ? "cancel" : stopped ? "resume" : "content").focus({ preventScroll: true });
   byId("work-progress").value = wanted ? done / wanted : 0;
   const parts = [];
   if (reading) parts.push(`Reading file ${whole(reading.file)} of ${whole(reading.files)}, ${plural(reading.images, "image")} so far.`);
   if (wanted > 0) parts.push(`${percent(done / wanted)} % scored${stopped && !busy ? "; stopped" : ""}.`);
+  if (importer.unread() && !busy) parts.push("Not everything is read yet.");
   if (imagesPerSecond && busy) parts.push(`${imagesPerSecond.toFixed(1)} images/s, ${duration(secondsLeft)} left.`);
   byId("work-text").textContent = parts.join(" ");
+  if (!byId("panel-device").hidden) showReport(scorer);
   if (busy && parts.length) sayNowAndThen();
 }
 

@@ -29,8 +29,6 @@ export class Scorer extends EventTarget {
   /** Plain measurements for the report. */
   stages = {};
   adapter = null;
-  /** Seconds that the networks have worked. */
-  seconds = 0;
   version = "";
   scoreNames = [];
   /** @type {import("./imageset.js").ImageSet[]} */
@@ -268,6 +266,7 @@ export class Scorer extends EventTarget {
     this.#learn(shape, first, answer);
     if (generation !== set.generation || !this.sets.includes(set)) return;
     set.setOutputs(position, start, count, answer);
+    set.seconds += answer.ms / 1000;
     this.#history.push({ at: performance.now(), passes: count });
     this.#settle(set, start, count, position + 1);
     this.#changed();
@@ -295,7 +294,6 @@ export class Scorer extends EventTarget {
   /** Adapts the batch to the speed seen; a first call counts its compilation and says nothing. */
   #learn(shape, first, { ms, dispatches }) {
     this.#warm.add(shape);
-    this.seconds += ms / 1000;
     const key = `outputs of ${shape}, one fold`;
     const stage = (this.stages[key] ??= { calls: 0, ms: 0, dispatches });
     if (first) return;

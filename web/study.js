@@ -63,9 +63,8 @@ export function acceptedShare(sorted, threshold) {
   return sorted.length === 0 ? 0 : (sorted.length - low) / sorted.length;
 }
 
-/** Images that a threshold gets most wrong: the lowest-scored known or the highest-scored unknown, worst first. */
-export function worst(set, count, score, side, howMany) {
+/** The first `count` images of `set`, the lowest value of `score` first. */
+export function lowestFirst(set, count, score) {
   const values = set.scores[score];
-  const sign = side === "id" ? 1 : -1;
-  return [...Array(count).keys()].sort((a, b) => sign * (values[a] - values[b])).slice(0, howMany);
+  return [...Array(count).keys()].sort((a, b) => values[a] - values[b]);
 }

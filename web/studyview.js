@@ -3,7 +3,7 @@ import { byId, el, percent, plural, table, whole } from "./dom.js";
 import { downloadPlot } from "./export.js";
 import { fillCard, newCard } from "./gallery.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
-import { acceptedShare, worst } from "./study.js";
+import { acceptedShare, lowestFirst } from "./study.js";
 import { calibrated } from "./verdict.js";
 
 export const METRICS = [
@@ -45,7 +45,11 @@ export class StudyView {
    * @param {{ idSet, oodSet, size, score, scoreLabel, rows, curves, id, ood, intervals: object | null, busy: boolean }} study
    */
   show(study) {
-    this.#study = study;
+    const { idSet, oodSet, size, score } = study;
+    this.#study = { ...study, sides: [
+      { side: "id", set: idSet, worst: lowestFirst(idSet, size.id, score).slice(0, WORST) },
+      { side: "ood", set: oodSet, worst: lowestFirst(oodSet, size.ood, score).slice(-WORST).reverse() },
+    ] };
     byId("study").hidden = false;
     // Final: every image is scored by all folds, and the intervals have all their resamples.
     byId("study").dataset.final = String(!study.busy && study.intervals !== null);
@@ -53,7 +57,6 @@ export class StudyView {
     this.#metricTable(study);
     this.#curveTables(study);
     this.#atThreshold();
-    this.#worst(study);
   }
 
   hide() {
@@ -110,6 +113,7 @@ export class StudyView {
         el("span", { id: "threshold-tpr", "data-value": at.tpr }, `${percent(at.tpr)} %`),
         el("span", { id: "threshold-fpr", "data-value": at.fpr }, `${percent(at.fpr)} %`),
         `${whole(Math.round(at.tpr * id.length))} of ${whole(id.length)}`, `${whole(Math.round(at.fpr * ood.length))} of ${whole(ood.length)}`]]));
+    this.#mistakesAt(threshold);
   }
 
   #curveTables({ curves, idSet, oodSet }) {
@@ -125,17 +129,21 @@ export class StudyView {
       table("Out as positive", ["Recall", "Precision"], thinned(prOut).map(pair)));
   }
 
-  #worst({ idSet, oodSet, size, score }) {
-    const chosen = [["id", idSet, size.id], ["ood", oodSet, size.ood]].map(([side, set, count]) => ({ side, set, worst: worst(set, count, score, side, WORST) }));
+  #mistakesAt(threshold) {
+    const { sides, score, scoreLabel } = this.#study;
+    const wrong = sides.map(({ side, set, worst }) =>
+      ({ side, set, indices: worst.filter((index) => (set.scores[score][index] >= threshold) === (side === "ood")) }));
     // The same pictures are left alone, with the focus that one of them may have.
-    const state = JSON.stringify(chosen.map(({ set, worst: indices }) =>
-      [set.generation, indices.map((index) => [index, set.scored[index], set.scores.eloc[index]])]));
+    const state = JSON.stringify([score, ...wrong.map(({ set, indices }) =>
+      [set.generation, indices.map((index) => [index, set.scored[index], set.scores.eloc[index]])])]);
     if (state === this.#mistakes) return;
     this.#mistakes = state;
-    for (const { side, set, worst: indices } of chosen) {
+    for (const { side, set, indices } of wrong) {
+      byId(`worst-${side}-none`).hidden = indices.length > 0;
       byId(`worst-${side}`).replaceChildren(...indices.map((index) => {
         const card = newCard(() => this.#open(set, index));
         fillCard(card, this.#scorer, set, index);
+        if (score !== "eloc") card.querySelector(".card-score").textContent = `${scoreLabel} ${set.scores[score][index].toPrecision(4)}`;
         return card;
       }));
     }

@@ -1,15 +1,27 @@
 // Results to compare with: the published tables, and what `eloc evaluate` measured for these weights.
 import { byId, duration, el, percent, table } from "./dom.js";
 import { METRICS } from "./studyview.js";
+import { request } from "./weights.js";
 
 let published = null;
+/** The data set that the networks in use know. */
+let known = "";
 
 /** Fetches the published tables and shows them; the choice of network is the visitor's. */
 export async function showPublished() {
-  published = await (await fetch("published.json")).json();
+  published = await (await request("published.json")).json();
   const choice = byId("published-choice");
   choice.replaceChildren(...published.networks.map(({ id, network }) => el("option", {}, `${id}, ${network}`)));
   choice.addEventListener("input", draw);
+  choosePublished(known);
+}
+
+/** Shows what was published about `dataset`, where that is in the tables. */
+export function choosePublished(dataset) {
+  known = dataset;
+  if (!published) return;
+  const found = published.networks.findIndex(({ id }) => id.toLowerCase().replace("-", "") === dataset);
+  byId("published-choice").selectedIndex = Math.max(0, found);
   draw();
 }
 

@@ -58,7 +58,7 @@ export async function siteEnsemble(name) {
 
 /** What `eloc evaluate` measured for the site's weights `name`; null where nothing is stored. */
 export async function siteResults(name) {
-  const response = await fetch(`weights/${name}/results.json`, FRESH);
+  const response = await reached(`weights/${name}/results.json`, FRESH);
   return response.ok ? response.json() : null;
 }
 
@@ -122,12 +122,10 @@ export function ownEnsembles(files) {
   for (const path of manifests) {
     const folder = path.slice(0, -"manifest.json".length);
     try {
-      const results = files.get(`${folder}results.json`);
       const name = folder.split("/").filter(Boolean).at(-1)?.replace(/\.(zip|tar|tar\.gz|tgz)$/, "") ?? "my weights";
-      const ensemble = new EnsembleFiles(name, files.get(path), {
-        own: true, results: results ? JSON.parse(new TextDecoder().decode(results)) : null,
-      });
-      if (!Array.isArray(ensemble.manifest?.folds)) throw new Error("The manifest is not one that eloc train wrote.");
+      const ensemble = new EnsembleFiles(name, files.get(path), { own: true, results: resultsIn(`${folder}results.json`) });
+      const { folds: listed } = ensemble.manifest ?? {};
+      if (!Array.isArray(listed) || !listed.every((fold) => fold?.file)) throw new Error("The manifest is not one that eloc train wrote.");
       const folds = ensemble.manifest.folds.map((fold) => files.get(folder + fold.file));
       const missing = ensemble.manifest.folds.filter((_, i) => !folds[i]);
       if (missing.length) throw new Error(`${missing.map((fold) => fold.file).join(", ")} should lie beside it.`);
@@ -137,6 +135,16 @@ export function ownEnsembles(files) {
     }
   }
   return { ensembles, problems };
+
+  /** They are only shown: networks need not go without them. */
+  function resultsIn(path) {
+    try {
+      return files.has(path) ? JSON.parse(new TextDecoder().decode(files.get(path))) : null;
+    } catch (error) {
+      problems.push({ label: path, reason: `These results cannot be shown. ${error.message}` });
+      return null;
+    }
+  }
 }
 
 /**
@@ -145,8 +153,7 @@ export function ownEnsembles(files) {
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function compileModule(onBytes) {
-  const response = await fetch(new URL("./eloc_bg.wasm.gz", import.meta.url));
-  if (!response.ok) throw new Error(`The program could not be loaded (${response.status}).`);
+  const response = await request(new URL("./eloc_bg.wasm.gz", import.meta.url).href);
   // Some hosts take the ending for an encoding, which the browser then undoes by itself.
   const encoded = response.headers.has("content-encoding");
   const total = encoded ? null : Number(response.headers.get("content-length")) || null;
@@ -162,10 +169,20 @@ export async function compileModule(onBytes) {
   return WebAssembly.compileStreaming(new Response(plain, { headers: { "Content-Type": "application/wasm" } }));
 }
 
-async function request(address, options = {}) {
-  const response = await fetch(address, options);
+/** What `address` holds; an error that names it where there is nothing. */
+export async function request(address, options = {}) {
+  const response = await reached(address, options);
   if (!response.ok) throw new Error(`${address} could not be loaded (${response.status}).`);
   return response;
+}
+
+/** The answer to a request, which may be a refusal; browsers do not say what they could not reach. */
+async function reached(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch (error) {
+    throw new Error(`${address} could not be loaded (${error.message}).`);
+  }
 }
 
 async function collect(response, onBytes) {

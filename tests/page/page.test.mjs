@@ -9,8 +9,8 @@ import { WEIGHTS, bitmap, cliCompare, cliScores, dataset, notices, open, picture
 
 const CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /** Sums in another order change a score by such a part of the range, and now and then make one of an image jump. */
-const GOLDEN = JSON.parse(readFileSync(join(WEIGHTS, "manifest.json"))).self_test;
-const RANGE = Math.max(...GOLDEN) - Math.min(...GOLDEN), TOLERANCE = 6e-5 * RANGE, JUMP = 2e-3 * RANGE;
+const MANIFEST = JSON.parse(readFileSync(join(WEIGHTS, "manifest.json")));
+const RANGE = Math.max(...MANIFEST.self_test) - Math.min(...MANIFEST.self_test), TOLERANCE = 6e-5 * RANGE, JUMP = 2e-3 * RANGE;
 
 let site;
 before(async () => { site = await serve(); });
@@ -107,6 +107,13 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     await page.waitForFunction(() => document.querySelectorAll("#ood-sets li").length === 2);
     assert.equal(await page.locator("#eval-ood-choice").evaluate((select) => select.selectedIndex), choice);
 
+    // The mistakes are those of the threshold: at the least score nothing is rejected.
+    await page.fill("#threshold", "0");
+    assert.equal(await page.locator("#worst-ood .card").count(), report.ood[choice].images);
+    assert.ok(await page.locator("#worst-id-none").isVisible());
+    await page.fill("#threshold", "1000");
+    assert.ok(await page.locator("#worst-id .card").count() > 0);
+
     // A threshold that was moved is not one of the scores at another temperature.
     await page.click("#threshold-calibrated");
     assert.equal(await page.locator("#threshold-reset").isDisabled(), false);
@@ -131,6 +138,71 @@ test("CPU: cancelling stops the work within a second, and it can be gone on with
     await until(page, ["scoring"]);
     await page.click("#cancel");
     await until(page, ["idle"]);
+  }));
+
+test("CPU: reading that was cancelled is gone on with, and lost and doubles nothing",
+  visit("/?backend=cpu#tab=evaluate", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    const folder = scratch(), count = 1000;
+    pictures(join(folder, "many"), count);
+    write(join(folder, "many/000.png"), "no image");
+    await page.evaluate(() => new MutationObserver((_, observer) => {
+      if (!document.querySelector("#ood-sets li:not([data-count='0'])")) return;
+      observer.disconnect();
+      document.querySelector("#cancel").focus();
+      document.querySelector("#cancel").click();
+    }).observe(document.querySelector("#ood-sets"), { subtree: true, attributes: true, childList: true }));
+    await page.setInputFiles("#ood-files", tarGz(join(folder, "many")));
+    await page.waitForFunction(() => document.activeElement.id === "resume");
+    const row = page.locator("#ood-sets li");
+    assert.match(await row.textContent(), /the rest is not read yet/);
+    assert.ok(Number(await row.getAttribute("data-count")) < count);
+    await page.click("#resume");
+    await page.waitForFunction((count) => document.querySelector("#ood-sets li").dataset.count === String(count), count);
+    await page.click("#cancel");
+    assert.doesNotMatch(await row.textContent(), /not read/);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("#export-eval-csv")]);
+    const names = readFileSync(await download.path(), "utf8").trim().split("\n").slice(1).map((line) => line.split(",")[1]);
+    assert.deepEqual([names.length, new Set(names).size], [count, count]);
+    assert.equal(await page.locator("#problems").getAttribute("data-count"), "1");
+    await page.click("#ood-sets button");
+    assert.equal(await page.evaluate(() => document.activeElement.dataset.pick), "ood-files");
+  }));
+
+test("what cannot be used is said, with what was expected and found",
+  visit("/?backend=cpu", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    const folder = scratch();
+    write(join(folder, "nothing/.DS_Store"), "");
+    await page.setInputFiles("#files", tarGz(join(folder, "nothing")));
+    await page.locator("#problems").waitFor();
+    assert.match(await page.locator("#problems-list").textContent(), /nothing\.tar\.gz.*expected images or weights, found none/);
+    await page.click("#settings summary");
+    await page.fill("#epsilon", "0.02");
+    await page.press("#epsilon", "Enter");
+    assert.match((await notices(page)).join(), /Epsilon: expected a multiple of 0\.0001 from 0 to 0\.01, found 0\.02/);
+    assert.equal(await page.inputValue("#epsilon"), String(MANIFEST.odin.epsilon));
+
+    // The window takes drops below the page's end, too.
+    const dropped = await page.evaluateHandle(() => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File(["no image"], "below.png"));
+      return transfer;
+    });
+    await page.dispatchEvent("html", "drop", { dataTransfer: dropped });
+    await page.waitForFunction(() => document.querySelector("#problems").dataset.count === "2");
+
+    // Networks that could not be fetched are tried again.
+    const other = await page.locator("#weights option").nth(1).getAttribute("value");
+    await page.route(`**/weights/${other}/manifest.json`, (route) => route.abort());
+    await page.selectOption("#weights", other);
+    await page.locator("#retry").waitFor();
+    assert.match((await notices(page)).join(), /manifest\.json could not be loaded/);
+    await page.unroute(`**/weights/${other}/manifest.json`);
+    await page.click("#retry");
+    await page.waitForFunction((name) => document.documentElement.dataset.weights === name, other);
+    await page.waitForFunction(() => document.documentElement.dataset.folds === "5");
+    assert.doesNotMatch((await notices(page)).join(), /could not be loaded/);
   }));
 
 test("CPU: the self-test passes, and is shown as the command line's scores",
@@ -227,7 +299,7 @@ test("dropped weights score instead of the shipped ones, damaged ones do not",
     assertClose(await scores(page), cliScores(sound));
 
     cpSync(WEIGHTS, join(folder, "damaged"), { recursive: true });
-    const [fold] = JSON.parse(readFileSync(join(WEIGHTS, "manifest.json"))).folds;
+    const [fold] = MANIFEST.folds;
     const bytes = readFileSync(join(WEIGHTS, fold.file));
     bytes[bytes.length >> 1] ^= 1;
     write(join(folder, "damaged", fold.file), bytes);
