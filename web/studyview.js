@@ -130,7 +130,7 @@ export class StudyView {
   }
 
   #mistakesAt(threshold) {
-    const { sides, score, scoreLabel } = this.#study;
+    const { sides, score } = this.#study;
     const wrong = sides.map(({ side, set, worst }) =>
       ({ side, set, indices: worst.filter((index) => (set.scores[score][index] >= threshold) === (side === "ood")) }));
     // The same pictures are left alone, with the focus that one of them may have.
@@ -143,7 +143,9 @@ export class StudyView {
       byId(`worst-${side}`).replaceChildren(...indices.map((index) => {
         const card = newCard(() => this.#open(set, index));
         fillCard(card, this.#scorer, set, index);
-        if (score !== "eloc") card.querySelector(".card-score").textContent = `${scoreLabel} ${set.scores[score][index].toPrecision(4)}`;
+        // The verdict is by another threshold, and perhaps another score.
+        card.querySelector(".badge").remove();
+        card.querySelector(".card-score").textContent = set.scores[score][index].toPrecision(6);
         return card;
       }));
     }
