@@ -1,5 +1,6 @@
 // This device: the self-test against the command line's scores, and a report to copy.
 import { byId, el, onClick, table } from "./dom.js";
+import { notice } from "./messages.js";
 
 /**
  * Scores of a device may differ by this much, as a fraction of the golden scores' range: sums in another order change a logit in
@@ -11,7 +12,7 @@ const TOLERANCE = 1e-4, JUMP = { size: 0.01, share: 0.1 };
 let lastTest = null;
 
 /** Binds the buttons of the panel. */
-export function setUpDevice(scorer, analyst, getSelfTest, notice) {
+export function setUpDevice(scorer, analyst, getSelfTest) {
   onClick(byId("self-test"), async () => {
     byId("self-test-result").dataset.result = "running";
     byId("self-test-result").textContent = "The golden images are being scored.";

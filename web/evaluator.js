@@ -2,6 +2,7 @@
 import { byId, el, misfit, percent, plural, table, throttled, whole } from "./dom.js";
 import { csvOf, download } from "./export.js";
 import { IMAGE_BYTES, ImageSet } from "./imageset.js";
+import { notice } from "./messages.js";
 import { settings } from "./settings.js";
 import { compare, elocIntervals, extent } from "./study.js";
 import { METRICS, StudyView } from "./studyview.js";
@@ -18,7 +19,6 @@ export class Evaluator {
   #analyst;
   #statistician;
   #importer;
-  #notice;
   #room;
   #closeDetails;
   #view;
@@ -30,10 +30,10 @@ export class Evaluator {
   /** Rows of the lists of sets. @type {Map<ImageSet, HTMLElement>} */
   #rows = new Map();
 
-  /** @param {{ scorer, analyst, statistician, importer, open, closeDetails, notice, room }} parts */
-  constructor({ scorer, analyst, statistician, importer, open, closeDetails, notice, room }) {
+  /** @param {{ scorer, analyst, statistician, importer, open, closeDetails, room }} parts */
+  constructor({ scorer, analyst, statistician, importer, open, closeDetails, room }) {
     [this.#scorer, this.#analyst, this.#statistician, this.#importer] = [scorer, analyst, statistician, importer];
-    [this.#notice, this.#room, this.#closeDetails] = [notice, room, closeDetails];
+    [this.#closeDetails, this.#room] = [closeDetails, room];
     this.#view = new StudyView(scorer, open);
     this.update = throttled(() => this.#update(), 700);
     for (const button of document.querySelectorAll("[data-generate]")) {
@@ -53,14 +53,14 @@ export class Evaluator {
   /** Takes dropped or picked items: those of the in side make one set, on the out side every folder and archive is one. */
   take(side, items) {
     const wrong = misfit(byId("eval-limit"));
-    if (wrong) return this.#notice(wrong, "error");
+    if (wrong) return notice(wrong, "error");
     const limit = Number(byId("eval-limit").value) || Infinity;
     const loose = (item) => item.files.length === 1 && /\.(png|jpe?g|webp|bmp|gif)$/i.test(item.name);
     const single = items.filter(loose), groups = items.filter((item) => !loose(item));
     if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
     if (side === "id") {
       const name = groups[0]?.name ?? "images", set = this.#knownSet(name), left = limit - set.count;
-      if (left <= 0) return this.#notice(`"${set.name}" has ${plural(set.count, "image")} already, of at most ${whole(limit)}.`, "error");
+      if (left <= 0) return notice(`"${set.name}" has ${plural(set.count, "image")} already, of at most ${whole(limit)}.`, "error");
       this.#read(name, set, some(groups.flatMap(({ files }) => files), left), limit);
     } else {
       for (const { name, files } of groups) this.#read(name, this.#newOodSet(name), files, limit);
@@ -136,7 +136,7 @@ export class Evaluator {
 
   async #generate(kind, side) {
     const wrong = misfit(byId("generate-count"));
-    if (wrong) return this.#notice(wrong, "error");
+    if (wrong) return notice(wrong, "error");
     const asked = Number(byId("generate-count").value);
     const known = side === "id";
     try {
@@ -150,7 +150,7 @@ export class Evaluator {
       if (!known) this.#choose(set);
       this.#scorer.resume();
     } catch (error) {
-      this.#notice(`These images could not be made. ${error.message}`, "error");
+      notice(`These images could not be made. ${error.message}`, "error");
     }
     this.#list();
     this.update();
@@ -286,7 +286,7 @@ export class Evaluator {
       const content = { format: 1, weights: ensemble.name, report, id, ood };
       download("eloc-evaluation.json", "application/json", JSON.stringify(content, null, 1));
     } catch (error) {
-      this.#notice(`The report could not be made. ${error.message}`, "error");
+      notice(`The report could not be made. ${error.message}`, "error");
     }
   }
 

@@ -105,12 +105,11 @@ fn is_of_a_training(name: &str, folder: Option<&str>) -> bool {
         || is_in("epoch-") && (name.ends_with(".bpk") || name == "state.json")
 }
 
-/// CIFAR-10's binary version or else CIFAR-100's: the size of a record tells them apart.
+/// CIFAR-10's binary version or CIFAR-100's: the size of a record tells them apart, the name which was meant.
 fn read_cifar(label: &str, bytes: &[u8], visitor: &Visitor) -> Result<()> {
-    let (which, (images, labels)) = match Cifar::Ten.parse(bytes) {
-        Ok(found) => (Cifar::Ten, found),
-        Err(_) => (Cifar::Hundred, Cifar::Hundred.parse(bytes)?),
-    };
+    let meant = if label.ends_with("test.bin") { [Cifar::Hundred, Cifar::Ten] } else { [Cifar::Ten, Cifar::Hundred] };
+    let [first, second] = meant.map(|which| which.parse(bytes).map(|found| (which, found)));
+    let (which, (images, labels)) = first.or_else(|error| second.map_err(|_| error))?;
     let classes = which.classes();
     for (index, (image, class)) in images.chunks_exact(PIXELS).zip(labels).enumerate() {
         visitor.image(&format!("{label} {index}"), image.into(), Some(&classes[usize::from(class)]));

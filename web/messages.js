@@ -1,0 +1,42 @@
+// What the page tells its visitor: notices, files that could not be used, and words for screen readers.
+import { byId, el, plural, throttled } from "./dom.js";
+
+/** Problems listed; of more only the number is shown. */
+const PROBLEMS_SHOWN = 500;
+
+let problems = 0;
+const sayProblems = throttled(() => say(byId("problems-summary").textContent), 2_000);
+
+/** Shows a sentence until it is dismissed. @param {"info" | "warning" | "error"} kind @returns {HTMLElement} */
+export function notice(text, kind) {
+  const close = el("button", { type: "button", class: "quiet notice-close", onclick: () => box.remove() }, "Dismiss");
+  const box = el("div", { class: "notice", "data-kind": kind }, el("p", {}, text), close);
+  // The same words again are the same notice.
+  for (const other of byId("notices").children) if (other.firstChild.textContent === text) other.remove();
+  byId("notices").append(box);
+  // Behind the details they would not be heard.
+  if (byId("notices").inert) say(text);
+  return box;
+}
+
+/** Lists a file that could not be used. */
+export function problem(label, reason) {
+  problems += 1;
+  byId("problems").hidden = false;
+  byId("problems").dataset.count = problems;
+  byId("problems-summary").textContent = `${plural(problems, "file")} could not be used` +
+    (problems > PROBLEMS_SHOWN ? `; the first ${PROBLEMS_SHOWN} are listed` : "");
+  sayProblems();
+  if (problems <= PROBLEMS_SHOWN) byId("problems-list").append(el("tr", {}, el("th", { scope: "row" }, label), el("td", {}, reason)));
+}
+
+/** Empties the list of problems. */
+export function clearProblems() {
+  problems = 0;
+  byId("problems-list").replaceChildren();
+  byId("problems").hidden = true;
+  byId("problems").dataset.count = 0;
+}
+
+/** Tells screen readers, which would stumble over a text that changes ten times a second. */
+export function say(text) { byId("spoken").textContent = text; }
