@@ -121,8 +121,7 @@ export class Importer extends EventTarget {
   /** Stops all reading at once; what was read stays. */
   stop() {
     const waiting = this.#jobs;
-    if (this.#current) this.#unread.push(this.#current);
-    this.#unread.push(...waiting);
+    this.#unread = [...new Set([...this.#unread, ...(this.#current ? [this.#current] : []), ...waiting])];
     this.#jobs = [];
     this.#current?.halt();
     waiting.forEach((job) => job.ended());

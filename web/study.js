@@ -63,8 +63,7 @@ export function acceptedShare(sorted, threshold) {
   return sorted.length === 0 ? 0 : (sorted.length - low) / sorted.length;
 }
 
-/** The first `count` images of `set`, the lowest value of `score` first. */
+/** The first `count` images of `set` with their values of `score`, the lowest first. @returns {{ index: number, value: number }[]} */
 export function lowestFirst(set, count, score) {
-  const values = set.scores[score];
-  return [...Array(count).keys()].sort((a, b) => values[a] - values[b]);
+  return Array.from(set.scores[score].subarray(0, count), (value, index) => ({ index, value })).sort((a, b) => a.value - b.value);
 }

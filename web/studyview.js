@@ -130,22 +130,20 @@ export class StudyView {
   }
 
   #mistakesAt(threshold) {
-    const { sides, score } = this.#study;
-    const wrong = sides.map(({ side, set, worst }) =>
-      ({ side, set, indices: worst.filter((index) => (set.scores[score][index] >= threshold) === (side === "ood")) }));
+    const wrong = this.#study.sides.map(({ side, set, worst }) =>
+      ({ side, set, images: worst.filter(({ value }) => (value >= threshold) === (side === "ood")) }));
     // The same pictures are left alone, with the focus that one of them may have.
-    const state = JSON.stringify([score, ...wrong.map(({ set, indices }) =>
-      [set.generation, indices.map((index) => [index, set.scored[index], set.scores.eloc[index]])])]);
+    const state = JSON.stringify(wrong.map(({ set, images }) => [set.generation, images]));
     if (state === this.#mistakes) return;
     this.#mistakes = state;
-    for (const { side, set, indices } of wrong) {
-      byId(`worst-${side}-none`).hidden = indices.length > 0;
-      byId(`worst-${side}`).replaceChildren(...indices.map((index) => {
+    for (const { side, set, images } of wrong) {
+      byId(`worst-${side}-none`).hidden = images.length > 0;
+      byId(`worst-${side}`).replaceChildren(...images.map(({ index, value }) => {
         const card = newCard(() => this.#open(set, index));
         fillCard(card, this.#scorer, set, index);
         // The verdict is by another threshold, and perhaps another score.
         card.querySelector(".badge").remove();
-        card.querySelector(".card-score").textContent = set.scores[score][index].toPrecision(6);
+        card.querySelector(".card-score").textContent = value.toPrecision(6);
         return card;
       }));
     }
