@@ -179,7 +179,9 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module;
     use rand::{Rng, SeedableRng};
+    use safetensors::SafeTensors;
 
     use super::*;
     use crate::image::PIXELS;
@@ -236,6 +238,63 @@ mod tests {
         let kept_alone = Batch { left_out: None, ..batch() };
         let logits = |batch: &Batch| learner.gradients(batch, &labels).1.into_data();
         assert_eq!(logits(&both), logits(&kept_alone));
+    }
+
+    /// What the first step of `recipe` adds to each tensor.
+    fn first_step(recipe: Recipe) -> Vec<(String, Vec<f64>)> {
+        let mut learner = Learner::new(
+            &"compact-8-8-8".parse().unwrap(),
+            3,
+            &recipe,
+            Normalisation::default(),
+            &mut ChaCha8Rng::seed_from_u64(1),
+            &Device::flex(),
+        );
+        let tensors = |model: &Classifier| -> Vec<(String, Vec<f64>)> {
+            let bytes = crate::weights::to_exact_bytes(&model.clone().valid()).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let value = |bytes: &[u8]| f64::from(f32::from_le_bytes(bytes.try_into().unwrap()));
+            let mut tensors: Vec<_> = file
+                .tensors()
+                .into_iter()
+                .map(|(name, tensor)| (name, tensor.data().chunks_exact(4).map(value).collect()))
+                .collect();
+            tensors.sort_by(|a: &(String, Vec<f64>), b| a.0.cmp(&b.0));
+            tensors
+        };
+        let before = tensors(&learner.model);
+        learner.step(&batch(), 0.01);
+        let after = tensors(&learner.model);
+        let added = |(before, after): (Vec<f64>, Vec<f64>)| before.iter().zip(after).map(|(b, a)| a - b).collect();
+        before.into_iter().zip(after).map(|((name, before), (_, after))| (name, added((before, after)))).collect()
+    }
+
+    /// PyTorch's velocity begins as the gradient: Nesterov's momentum makes the first step 1 + m times as long. The factor is
+    /// for the biases of the batch norms alone.
+    #[test]
+    fn momentum_and_bias_factor_scale_the_first_step() {
+        let recipe = Recipe { momentum: 0.9, nesterov: false, bias_factor: 1.0, ..Recipe::quick() };
+        let plain = first_step(recipe.clone());
+        let scaled = first_step(Recipe { nesterov: true, bias_factor: 16.0, ..recipe });
+        let is_moved = |step: &[f64]| step.iter().any(|value| value.abs() > 1e-6);
+        for beta in [true, false] {
+            assert!(
+                plain
+                    .iter()
+                    .any(|(name, step)| name.contains("bn") && name.ends_with("beta") == beta && is_moved(step))
+            );
+        }
+        for ((name, plain), (_, scaled)) in plain.iter().zip(&scaled) {
+            let factor = match name {
+                name if name.contains("running") => 1.0,
+                name if name.ends_with("beta") => 1.9 * 16.0,
+                _ => 1.9,
+            };
+            let largest = scaled.iter().map(|value| value.abs()).fold(1e-6, f64::max);
+            for (plain, scaled) in plain.iter().zip(scaled) {
+                assert!((factor * plain - scaled).abs() < 1e-3 * largest, "{name}: {plain} {scaled}");
+            }
+        }
     }
 
     /// Losses, weights and statistics after some steps; PyTorch's kernels sum in another order.

@@ -147,7 +147,8 @@ pub fn after_schedule(
 ///
 /// # Errors
 /// [`Error::NotFinite`] when the loss is no number any more, [`Error::Checkpoint`] when `resume` is of another
-/// network, [`Error::FoldData`] where a side has no images, [`Error::Stopped`] when `on_event` breaks.
+/// network, [`Error::FoldData`] and [`Error::NoValidation`] where a side has no images, [`Error::NoEpochs`] for a recipe of
+/// none, [`Error::Device`] when the device fails, [`Error::Stopped`] when `on_event` breaks.
 pub fn train_fold(
     network: &Network,
     recipe: &Recipe,
@@ -182,7 +183,15 @@ pub fn train_fold(
         let mut scored = average.clone().unwrap_or(learner.model.clone());
         recompute_statistics(&mut scored, &learner, &batches);
         let member = Member { fold: data.fold.clone(), classifier: scored.valid() };
-        let validation = validate(&member, data, device)?;
+        let validation = validate(&member, data, device).map_err(|error| match error {
+            // The last update of the epoch, after which no loss is measured.
+            Error::ScoreNotFinite { .. } => Error::NotFinite {
+                fold: data.fold.number,
+                epoch: epoch + 1,
+                step: (epoch + 1) * steps_per_epoch(batches.kept.len(), recipe.batch),
+            },
+            other => other,
+        })?;
 
         let before: Vec<Validation> = checkpoint.history.iter().map(|epoch| epoch.validation).collect();
         let selected = select(recipe.selection, &before, checkpoint.selected, &validation);
@@ -500,6 +509,9 @@ mod tests {
         let mut run = run();
         run.recipe.learning_rate = 1e30;
         assert!(matches!(run.undisturbed(), Err(Error::NotFinite { fold: 2, .. })));
+        // In the last step of an epoch, after which no loss is measured.
+        run.recipe.batch = run.train.len();
+        assert!(matches!(run.undisturbed(), Err(Error::NotFinite { fold: 2, epoch: 1, step: 1 })));
     }
 
     #[test]

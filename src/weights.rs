@@ -141,6 +141,16 @@ impl Manifest {
             let found = format!("{kept:?} of {classes} in fold {number}");
             return refused("one or more of the classes kept by each fold", found);
         }
+        if let Some(Fold { number, left_out, .. }) =
+            folds().find(|fold| fold.left_out.iter().any(|&class| class >= classes))
+        {
+            return refused("classes left out by each fold", format!("{left_out:?} of {classes} in fold {number}"));
+        }
+        let Odin { temperature, epsilon, .. } = self.odin;
+        if !(temperature.is_finite() && temperature > 0.0 && epsilon.is_finite() && epsilon >= 0.0) {
+            let found = format!("{temperature} and {epsilon}");
+            return refused("a temperature above 0 and an epsilon of at least 0", found);
+        }
         Ok(())
     }
 

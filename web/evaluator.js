@@ -61,7 +61,7 @@ export class Evaluator {
     if (side === "id") {
       const name = groups[0]?.name ?? "images", set = this.#knownSet(name), left = limit - set.count;
       if (left <= 0) return notice(`"${set.name}" has ${plural(set.count, "image")} already, of at most ${whole(limit)}.`, "error");
-      this.#read(name, set, some(groups.flatMap(({ files }) => files), left), limit);
+      this.#read(name, set, some(groups.flatMap(({ files }) => byClass(files)), left), limit);
     } else {
       for (const { name, files } of groups) this.#read(name, this.#newOodSet(name), files, limit);
     }
@@ -296,6 +296,17 @@ export class Evaluator {
     const labels = this.idSet.classNames.map((name) => classes.indexOf(name));
     return labels.includes(-1) ? undefined : Uint16Array.from(labels);
   }
+}
+
+/** The files of a folder of classes by class, then by name, as the command line reads them; by path "a-b/" comes before "a/". */
+function byClass(files) {
+  const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+  const parts = ({ path }) => {
+    const [, folder, ...rest] = path.split("/");
+    return rest.length > 0 ? [folder, rest.join("/")] : ["", path];
+  };
+  return files.map((file) => ({ file, parts: parts(file) }))
+    .sort((a, b) => compare(a.parts[0], b.parts[0]) || compare(a.parts[1], b.parts[1])).map(({ file }) => file);
 }
 
 /** At most `limit` of `files`, from all over, since those of a folder come class by class; the command line takes the same. */

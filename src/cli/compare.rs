@@ -30,10 +30,17 @@ struct EarlierScores {
 
 /// One image set as scored now.
 pub struct Scored {
-    /// Where each image came from; none for a data set's own order.
-    pub sources: Option<Vec<String>>,
+    pub images: Images,
     /// ELOC score of each image.
     pub scores: Vec<f64>,
+}
+
+/// What tells one image of a set from another.
+pub enum Images {
+    /// Where each came from.
+    Sources(Vec<String>),
+    /// A data set's own order; the class of each.
+    Classes(Vec<String>),
 }
 
 impl Earlier {
@@ -81,6 +88,11 @@ impl Earlier {
     /// `scored` holds the in-distribution set, then those of `report.ood`, as many as in the file.
     pub fn differences(&self, report: &Report, scored: &[Scored]) -> String {
         let mut text = format!("\ncompared with results of {}\n", self.report.provenance.device);
+        let [before, now] = [&self.report, report].map(|report| (&report.network, &report.trained_on));
+        if before != now {
+            let _ =
+                writeln!(text, "of other networks: {} trained on {}, not {} on {}", before.0, before.1, now.0, now.1);
+        }
         for (set, earlier) in report.ood.iter().zip(&self.report.ood) {
             let _ = writeln!(
                 text,
@@ -123,19 +135,30 @@ fn difference(now: &Metrics, before: &Metrics) -> [String; 5] {
 impl Scored {
     /// Says how far the scores of the same images lie apart.
     fn difference(&self, before: &EarlierScores) -> String {
-        let pairs: Vec<(f64, f64)> = match &self.sources {
-            // By name, with or without the folder that was dropped on the page; sets without names keep their order.
-            Some(sources) => {
+        let pairs: Vec<(f64, f64)> = match &self.images {
+            // By name, with or without the folder that was dropped on the page.
+            Images::Sources(sources) => {
                 let named = || before.images.iter().map(String::as_str).zip(before.scores.iter().copied());
                 let scores: HashMap<&str, f64> =
                     named().map(|(image, score)| (below(image), score)).chain(named()).collect();
                 let pair = |(source, now): (&String, &f64)| Some((*now, *scores.get(source.as_str())?));
                 sources.iter().zip(&self.scores).filter_map(pair).collect()
             }
-            None if self.scores.len() != before.scores.len() => {
-                return format!("{} images now, {} in the file: not compared", self.scores.len(), before.scores.len());
+            Images::Classes(classes) => {
+                if self.scores.len() != before.scores.len() {
+                    return format!(
+                        "{} images now, {} in the file: not compared",
+                        self.scores.len(),
+                        before.scores.len()
+                    );
+                }
+                if let Some((class, image)) =
+                    classes.iter().zip(&before.images).find(|(class, image)| is_other(class, image))
+                {
+                    return format!("other images than in the file, one of `{class}` for {image}: not compared");
+                }
+                self.scores.iter().copied().zip(before.scores.iter().copied()).collect()
             }
-            None => self.scores.iter().copied().zip(before.scores.iter().copied()).collect(),
         };
         let count = self.scores.len();
         if pairs.is_empty() {
@@ -145,6 +168,11 @@ impl Scored {
         let largest = largest.unwrap_or(f64::NAN);
         format!("scores of {} of {count} images compared, largest difference {largest:.2e}", pairs.len())
     }
+}
+
+/// Whether an image in the file, by its folders where it has any, is not of `class`.
+fn is_other(class: &str, image: &str) -> bool {
+    image.rsplit_once('/').is_some_and(|(folders, _)| folders.split('/').all(|folder| folder != class))
 }
 
 /// The path below its topmost folder.
@@ -159,7 +187,7 @@ mod tests {
     #[test]
     fn images_are_matched_by_name() {
         let now = Scored {
-            sources: Some(vec!["x/a.png".into(), "b.png".into(), "c.png".into()]),
+            images: Images::Sources(vec!["x/a.png".into(), "b.png".into(), "c.png".into()]),
             scores: vec![1.0, 2.0, 3.0],
         };
         let before = EarlierScores { images: vec!["set/b.png".into(), "set/x/a.png".into()], scores: vec![2.5, 1.0] };
@@ -168,11 +196,17 @@ mod tests {
 
     #[test]
     fn images_of_a_data_set_are_matched_by_order() {
-        let now = Scored { sources: None, scores: vec![1.0, 2.0] };
+        let now = Scored { images: Images::Classes(vec!["cat".into(), "dog".into()]), scores: vec![1.0, 2.0] };
         let before = EarlierScores { images: vec!["test 0".into(), "test 1".into()], scores: vec![1.0, 2.0] };
         assert_eq!(now.difference(&before), "scores of 2 of 2 images compared, largest difference 0.00e0");
         let other = EarlierScores { images: vec!["test 0".into()], scores: vec![1.0] };
         assert_eq!(now.difference(&other), "2 images now, 1 in the file: not compared");
+        let folder =
+            |names: [&str; 2]| EarlierScores { images: names.map(str::to_owned).to_vec(), scores: vec![1.0, 2.0] };
+        let same = now.difference(&folder(["test/cat/0.png", "test/dog/0.png"]));
+        assert_eq!(same, "scores of 2 of 2 images compared, largest difference 0.00e0");
+        let other = now.difference(&folder(["test/cat/0.png", "test/cat/1.png"]));
+        assert_eq!(other, "other images than in the file, one of `dog` for test/cat/1.png: not compared");
     }
 
     #[test]

@@ -115,7 +115,10 @@ pub fn images_at(path: &Path) -> Result<ImageSet> {
     let name = path.to_string_lossy();
     let mut set = reported(files::read_image_set(path, &name)?);
     if set.sources != [name.as_ref()] {
-        set.sources.iter_mut().for_each(|source| *source = path.join(&source).to_string_lossy().into_owned());
+        // An entry of an archive may have an absolute path.
+        set.sources
+            .iter_mut()
+            .for_each(|source| *source = format!("{}/{}", name.trim_end_matches('/'), source.trim_start_matches('/')));
     }
     Ok(set)
 }

@@ -19,7 +19,7 @@ use eloc::{
 };
 
 use super::{
-    compare::{Earlier, Scored},
+    compare::{Earlier, Images, Scored},
     data::{self, DataArgs, TrainingData},
     device::DeviceChoice,
     output,
@@ -198,7 +198,8 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let mut id_outputs = outputs(&manifest, id_name, &test.images)?;
     let id = scoring::view(&manifest, &members, &id_outputs);
     let id_set = IdSet::new(id_name, &test.labels, &id);
-    let mut scored = vec![Scored { sources: None, scores: id.scores(Score::Eloc) }];
+    let classes = test.labels.iter().map(|&label| test.classes[usize::from(label)].clone()).collect();
+    let mut scored = vec![Scored { images: Images::Classes(classes), scores: id.scores(Score::Eloc) }];
     let mut ood_sets = Vec::new();
     for set in sets {
         let epsilon = (args.protocol.is_some() && args.odin.epsilon.is_none())
@@ -209,7 +210,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         }
         let ood_outputs = outputs(&manifest, &set.name, &set.images)?;
         let [id, ood] = [&id_outputs, &ood_outputs].map(|outputs| scoring::view(&manifest, &members, outputs));
-        scored.push(Scored { sources: Some(set.sources), scores: ood.scores(Score::Eloc) });
+        scored.push(Scored { images: Images::Sources(set.sources), scores: ood.scores(Score::Eloc) });
         let measured = OodSet::new(&set.name, &id, &ood, definition).with_context(|| set.name.clone())?;
         ood_sets.push(OodSet { epsilon, ..measured });
     }
@@ -231,7 +232,11 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     if let Some(earlier) = &earlier {
         output::line(earlier.differences(&report, &scored).trim_end())?;
     }
-    eprintln!("{images} images in {seconds:.1} s, {:.0} images/s", images as f64 / seconds);
+    let speed = match cache.was_used() {
+        true => ", with logits of earlier runs".to_owned(),
+        false => format!(", {:.0} images/s", images as f64 / seconds),
+    };
+    eprintln!("{images} images in {seconds:.1} s{speed}");
     written
 }
 

@@ -126,6 +126,12 @@ pub fn image_folder(path: &Path, seed: u64, hold_out: f64) -> Result<(Dataset, D
         "share held out for testing: expected more than 0 and less than 1, found {hold_out}"
     );
     let classes = class_names(path)?;
+    ensure!(
+        !classes.iter().all(|class| ["train", "test", "val", "valid", "validation"].contains(&class.as_str())),
+        "{}: expected train/ and test/ with a sub-folder for each class, or such sub-folders, found {}",
+        path.display(),
+        classes.join("/ and ") + "/"
+    );
     let all = labelled(path, &classes)?;
     for (label, class) in (0..).zip(&classes) {
         ensure!(
@@ -142,10 +148,11 @@ fn class_names(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     let unreadable = || folder.display().to_string();
     for entry in fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().is_dir() && !is_hidden(&name) {
-            names.push(name);
+        let path = entry.with_context(unreadable)?.path();
+        let name = path.file_name().expect("what lies in a folder has a name").to_str();
+        let name = name.with_context(|| format!("{}: expected a name in UTF-8, found another", path.display()))?;
+        if path.is_dir() && !is_hidden(name) {
+            names.push(name.to_owned());
         }
     }
     ensure!(!names.is_empty(), "{}: expected a sub-folder of images for each class, found none", folder.display());
@@ -190,8 +197,10 @@ pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<Image
     }
     let given = Path::new(path_or_name);
     if given.exists() {
-        let name = given.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_owned()));
-        let name = name.map_or(path_or_name.into(), |name| name.to_string_lossy().into_owned());
+        let path = given.canonicalize()?;
+        // ODIN's archives unpack to NAME/test.
+        let named = if path.ends_with("test") { path.parent().unwrap_or(&path) } else { &path };
+        let name = named.file_name().map_or(path_or_name.into(), |name| name.to_string_lossy().into_owned());
         return read_image_set(given, &name);
     }
     let candidates = [

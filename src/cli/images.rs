@@ -1,14 +1,18 @@
 //! Many images off the disk at once: what lies in a folder, and decoding on all cores.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
-use eloc::{archive::is_hidden, image::PIXELS};
+use eloc::{
+    archive::{Limits, is_hidden},
+    image::PIXELS,
+};
 
 /// Where an image came from, and the image or what is wrong with it.
 pub type Loaded = (String, Result<[u8; PIXELS]>);
@@ -91,9 +95,15 @@ pub fn load_parallel<J: Send>(
     Ok(loaded.into_iter().map(|(label, _, image)| (label, image)).collect())
 }
 
-/// Reads and decodes one file.
+/// Reads and decodes one file, which may be as large as one in an archive.
 pub fn load_file(path: &Path) -> Result<[u8; PIXELS]> {
-    Ok(eloc::image::decode(&fs::read(path)?)?)
+    let most = Limits::default().entry_bytes;
+    let file = File::open(path)?;
+    let found = file.metadata()?.len();
+    ensure!(found <= most, "image: expected a file of at most {most} bytes, found {found}");
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(eloc::image::decode(&bytes)?)
 }
 
 #[cfg(test)]

@@ -28,12 +28,18 @@ pub struct Cache<'a> {
     device: &'a str,
     /// Whether something could not be written.
     failed: Cell<bool>,
+    used: Cell<bool>,
 }
 
 impl<'a> Cache<'a> {
     /// The cache in the data folder `data`, which need not exist, for what `device` computes.
     pub fn new(data: &Path, device: &'a str) -> Self {
-        Cache { folder: data.join("logits"), device, failed: Cell::new(false) }
+        Cache { folder: data.join("logits"), device, failed: Cell::default(), used: Cell::default() }
+    }
+
+    /// Whether anything was found in it.
+    pub fn was_used(&self) -> bool {
+        self.used.get()
     }
 
     /// One file for each fold's weights, images and perturbation, and for the code and the device that compute them.
@@ -78,6 +84,9 @@ pub fn outputs(
     for (member, entry) in members.iter().zip(&manifest.folds) {
         let path = cache.map(|cache| cache.path(entry, images, &manifest.odin));
         let cached = path.as_deref().and_then(|path| Cache::read(path, count * member.fold.kept.len()));
+        if let (Some(cache), Some(_)) = (cache, &cached) {
+            cache.used.set(true);
+        }
         let outputs = match cached {
             Some(outputs) => {
                 bar.inc(count as u64);

@@ -76,7 +76,11 @@ pub fn read_first_folds(folder: &Path, count: usize, device: &Device) -> Result<
     let mut manifest = existing_manifest(folder)?;
     let trained = manifest.folds.len();
     ensure!(trained > 0, "{}: expected a trained fold, found none", folder.display());
-    ensure!((1..=trained).contains(&count), "--folds: expected 1 to {trained}, found {count}");
+    ensure!(
+        (1..=trained).contains(&count),
+        "{}: expected at least the {count} trained folds that were asked for, found {trained}",
+        folder.display()
+    );
     manifest.folds.truncate(count);
     read_folds(folder, manifest, device)
 }
@@ -148,7 +152,7 @@ struct State {
 
 impl Checkpoints {
     /// The checkpoints of fold `fold` in the folder `out` of a run, whose settings and images have the hash `run`; `None`
-    /// while another process is training the fold.
+    /// while another process is training the fold. To be made under the lock of [`update_manifest`].
     pub fn new(out: &Path, fold: usize, run: String) -> Result<Option<Self>> {
         let lock = out.join(format!(".fold-{fold}.lock"));
         let file = File::create(&lock).with_context(|| format!("{}: could not be written", lock.display()))?;
@@ -240,6 +244,21 @@ impl Drop for Checkpoints {
     }
 }
 
+/// Whether a fold of the run in `out` has a checkpoint, or is being trained by another process.
+///
+/// To be asked under the lock of [`update_manifest`], as [`Checkpoints::new`] is: for a moment it takes the locks of others.
+pub fn is_begun(out: &Path) -> Result<bool> {
+    for fold in entries(&out.join(CHECKPOINTS))? {
+        if fold.is_dir() && !epochs(&fold)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    let is_lock = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".fold-"));
+    let is_held =
+        |path: &Path| File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+    Ok(entries(out)?.iter().any(|path| is_lock(path) && is_held(path)))
+}
+
 fn checkpoints_of(out: &Path, fold: usize) -> PathBuf {
     out.join(CHECKPOINTS).join(format!("fold-{fold}"))
 }
@@ -253,13 +272,18 @@ pub fn epochs_done(out: &Path, fold: usize) -> usize {
 
 /// The folders of complete checkpoints in `folder`, oldest first.
 fn epochs(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
-    };
-    let mut epochs: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let mut epochs = entries(folder)?;
     epochs.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(EPOCH)));
     epochs.sort();
     Ok(epochs)
+}
+
+/// What lies in `folder`; nothing where there is no such folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = || folder.display().to_string();
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry.with_context(unreadable)?.path())).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(unreadable),
+    }
 }

@@ -12,7 +12,7 @@ use eloc::{
     augment::{Augmentation, PaddingMode},
     dataset::Dataset,
     fold::{self, Fold},
-    image::{Normalisation, PIXELS},
+    image::{Normalisation, PIXELS, SIDE},
     metrics::threshold_at_tpr,
     model::{Network, Precision},
     odin::{GradientMode, Odin},
@@ -90,13 +90,13 @@ pub struct TrainArgs {
 /// Settings of the perturbation; what is not given comes from the weights or is the method's default.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct OdinArgs {
-    /// Softmax temperature [method: 1000].
+    /// Softmax temperature [default: that of the weights; 1000 for new ones, as in the paper].
     #[arg(long)]
     temperature: Option<f64>,
-    /// Size of the perturbation, in units of the 0 to 1 pixel range [method: 0.002].
+    /// Size of the perturbation, in units of the 0 to 1 pixel range [default: that of the weights; 0.002 for new ones].
     #[arg(long)]
     pub epsilon: Option<f64>,
-    /// Loss whose gradient is followed [method: cross-entropy].
+    /// Loss whose gradient is followed [default: that of the weights; cross-entropy for new ones].
     #[arg(long, value_enum)]
     gradient: Option<GradientChoice>,
 }
@@ -189,8 +189,10 @@ struct Overrides {
     /// Left-out images a step; 0 trains without the entropy term.
     #[arg(long)]
     left_out_batch: Option<usize>,
+    /// Course of the learning rate.
     #[arg(long, value_enum)]
     schedule: Option<ScheduleChoice>,
+    /// Largest learning rate.
     #[arg(long)]
     learning_rate: Option<f64>,
     /// Epochs after the schedule, at a constant learning rate; the network has the mean of the weights at their ends
@@ -203,10 +205,13 @@ struct Overrides {
     /// Learning rate of the batch-norm biases in multiples of the others'.
     #[arg(long)]
     bias_factor: Option<f64>,
+    /// Momentum of the gradient descent.
     #[arg(long)]
     momentum: Option<f64>,
+    /// Whether it is Nesterov's.
     #[arg(long)]
     nesterov: Option<bool>,
+    /// Share of each parameter that is added to its gradient.
     #[arg(long)]
     weight_decay: Option<f64>,
     /// Weight of the entropy term.
@@ -327,8 +332,9 @@ impl TrainArgs {
     }
 
     fn folds(&self, classes: usize) -> Result<Vec<Fold>> {
-        if self.all_classes && self.folds == 0 {
-            bail!("--folds: expected a number of at least 1, found 0");
+        if self.all_classes {
+            ensure!(self.folds > 0, "--folds: expected a number of at least 1, found 0");
+            ensure!(classes > 1, "--all-classes: expected at least 2 classes, found {classes}");
         }
         Ok(match self.all_classes {
             true => fold::ordinary(classes, self.folds),
@@ -396,7 +402,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let progress = Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |_| recipe.epochs), &out);
     announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
-        let Some(checkpoints) = Checkpoints::new(&out, fold.number, run_hash(&start))? else {
+        let Some(checkpoints) = claim_fold(&out, &start, fold.number)? else {
             let busy = format!("another process is training fold {}", fold.number);
             ensure!(args.fold.is_none(), "{}: {busy}; --fold trains another one", out.display());
             progress.say(&busy);
@@ -420,8 +426,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let provenance = Provenance::new(super::command_line(), device.name.clone(), seconds);
         let entry = FoldEntry::new(fold.clone(), &bytes, trained.selected, trained.history, provenance);
         store::update_manifest(&out, &start, |manifest| {
-            // Another process may have claimed the folder for other settings while nothing was done in it.
-            same_run(&start, manifest, &out)?;
             store::write(&out.join(&entry.file), &bytes)?;
             manifest.folds.retain(|other| other.fold.number != fold.number);
             manifest.folds.push(entry);
@@ -472,6 +476,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         None => (1, 0.0),
     };
     let Recipe { epochs, batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } = *recipe;
+    let padding = recipe.augmentation.padding;
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
     let batch_norm_momentum = recipe.batch_norm_momentum;
@@ -489,6 +494,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--beta", beta, at_least_0(beta), "a number of at least 0"),
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
         ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
+        ("--padding", padding as f64, padding <= SIDE, "a number of at most 32"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
         (
             "--batch-norm-momentum",
@@ -509,8 +515,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
 /// The perturbation plays no part in the training, but none that is asked for is passed over.
 fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> {
     store::update_manifest(out, start, |manifest| {
-        let nothing_done = manifest.folds.is_empty() && !out.join(store::CHECKPOINTS).exists();
-        if nothing_done {
+        if manifest.folds.is_empty() && !store::is_begun(out)? {
             manifest.clone_from(start);
         }
         ensure!(
@@ -520,6 +525,19 @@ fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> {
         );
         same_run(start, manifest, out)
     })
+}
+
+/// Takes fold `fold` of the run in `out`, for which nobody else can claim the folder from then on; `None` while another process
+/// is training it.
+fn claim_fold(out: &Path, start: &Manifest, fold: usize) -> Result<Option<Checkpoints>> {
+    let mut checkpoints = None;
+    store::update_manifest(out, start, |manifest| {
+        // Another process may have claimed the folder for other settings while nothing was done in it.
+        same_run(start, manifest, out)?;
+        checkpoints = Checkpoints::new(out, fold, run_hash(start))?;
+        Ok(())
+    })?;
+    Ok(checkpoints)
 }
 
 /// The settings and images that decide a training's weights, as JSON.
@@ -770,10 +788,11 @@ fn next(out: &Path, data: &TrainingData, args: &TrainArgs) -> Result<()> {
         evaluate::run(&EvaluateArgs::new(out, data::SHAPES, &ood, &args.data, args.device))?;
     }
     let (id, out) = (if args.dataset == "auto" { &data.name } else { &args.dataset }, out.display());
+    let dir = args.data.dir.as_ref().map_or(String::new(), |dir| format!(" --data {}", dir.display()));
     output::line(format_args!("\nThe weights are in {out}. Try them on images of your own:"))?;
     output::line(format_args!("  cargo run --release -- score --weights {out} FOLDER_OR_ARCHIVE"))?;
     output::line(format_args!(
-        "  cargo run --release -- evaluate --weights {out} --id {id} --ood FOLDER_OR_ARCHIVE uniform gaussian"
+        "  cargo run --release -- evaluate --weights {out} --id {id}{dir} --ood FOLDER_OR_ARCHIVE uniform gaussian"
     ))?;
     Ok(())
 }

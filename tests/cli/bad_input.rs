@@ -243,3 +243,38 @@ fn misuse_has_exit_code_2() {
         assert!(message.contains("Usage") || message.contains("--help"), "{arguments:?}: {message}");
     }
 }
+
+#[test]
+fn file_too_large_for_an_image_is_not_read() {
+    let dir = scratch();
+    pictures::plain_folder(dir.path(), 1, 1);
+    fs::File::create(dir.path().join("disk.iso")).unwrap().set_len(300 << 20).unwrap();
+    let output = score(&Trained::shared().weights, &[dir.path()], &[]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{message}");
+    assert!(
+        message.contains("disk.iso: image: expected a file of at most 268435456 bytes, found 314572800"),
+        "{message}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn class_whose_name_is_not_unicode_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = scratch();
+    let images = dir.path().join("images");
+    class_folder(&images, 2, 2);
+    fs::create_dir(images.join(std::ffi::OsStr::from_bytes(b"caf\xe9"))).unwrap();
+    training_refused(&dir, path(&images), &["images/caf", "expected a name in UTF-8"]);
+}
+
+#[test]
+fn parts_without_a_test_set_are_not_taken_for_classes() {
+    let dir = scratch();
+    let images = dir.path().join("images");
+    for part in ["train", "val"] {
+        class_folder(&images.join(part), 2, 2);
+    }
+    training_refused(&dir, path(&images), &["images: expected train/ and test/", "found train/ and val/"]);
+}

@@ -254,6 +254,24 @@ fn fold_that_another_process_trains_is_refused() {
     assert!(printed.ends_with(": 2 of 3 folds done; missing: 1\n"), "{printed}");
 }
 
+/// A training has no checkpoint before its first epoch ends.
+#[test]
+fn folder_in_which_another_process_has_begun_is_not_taken_for_other_settings() {
+    let Trained { images, .. } = Trained::shared();
+    let folder = scratch();
+    let with = |margin: &str| train(images, folder.path(), &[("--fold", "2"), ("--margin", margin)]);
+    stdout(&mut with("0.4"));
+    // As the other process finds it: fold 1 is being trained, none is done.
+    let mut none_done = manifest(folder.path());
+    none_done["folds"] = serde_json::json!([]);
+    fs::write(folder.path().join("manifest.json"), none_done.to_string()).unwrap();
+    let lock = fs::File::create(folder.path().join(".fold-1.lock")).unwrap();
+    lock.lock().unwrap();
+    refused(&mut with("0.5"), &[path(folder.path()), "recipe.loss.margin"]);
+    drop(lock);
+    assert!(stdout(&mut with("0.5")).contains("1 of 3 folds done"));
+}
+
 #[test]
 fn folds_whose_epoch_other_images_would_choose_are_refused() {
     let Trained { images, .. } = Trained::shared();
@@ -325,6 +343,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("--temperature", "0"),
         ("--dropout", "2"),
         ("--logit-norm", "0"),
+        ("--padding", "33"),
         ("--learning-rate", "NaN"),
         ("--averaged-epochs", "0"),
     ] {
@@ -337,7 +356,7 @@ fn settings_out_of_range_are_refused_by_name() {
         let output = super::tool::eloc().args(arguments).arg(&setting).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(matches!(output.status.code(), Some(1 | 2)), "{setting}: {:?} {message}", output.status);
-        assert!(message.contains(flag) && message.contains(value), "{setting}: {message}");
+        assert!(message.contains(flag) && message.contains(&format!("found {value}")), "{setting}: {message}");
         assert!(files(&out).is_empty(), "{setting} left something behind");
     }
 }
