@@ -14,6 +14,7 @@ mod images;
 mod import;
 mod log;
 mod metrics;
+mod odin;
 mod output;
 mod progress;
 mod score;

@@ -22,10 +22,10 @@ use super::{
     compare::{Earlier, Images, Scored},
     data::{self, DataArgs, TrainingData},
     device::DeviceChoice,
+    odin::OdinArgs,
     output,
     scoring::{self, Cache},
     store,
-    train::OdinArgs,
 };
 
 /// What `eloc evaluate` takes.

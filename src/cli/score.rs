@@ -7,7 +7,7 @@ use clap::Args;
 use eloc::ensemble::{Score, argmax};
 use serde::Serialize;
 
-use super::{data, device::DeviceChoice, output, scoring, store, train::OdinArgs};
+use super::{data, device::DeviceChoice, odin::OdinArgs, output, scoring, store};
 
 /// What `eloc score` takes.
 #[derive(Args, Debug)]

@@ -440,3 +440,11 @@ fn the_script_trains_folds_side_by_side_and_stops_in_time() {
     let said = String::from_utf8(failed.stderr).unwrap();
     assert!(said.contains("a fold failed") && said.contains("expected a run with the same network"), "{said}");
 }
+
+#[test]
+fn settings_are_checked_before_data_are_fetched() {
+    let folder = scratch();
+    let out = folder.path().join("run");
+    let arguments = super::tool::training_args("cifar10", &out, &[("--epochs", "0")]);
+    refused(super::tool::eloc().args(arguments), &["--epochs: expected a number of at least 1, found 0"]);
+}

@@ -1,0 +1,52 @@
+//! The perturbation's settings on the command line.
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use eloc::odin::{GradientMode, Odin};
+
+/// Settings of the perturbation; what is not given comes from the weights or is the method's default.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct OdinArgs {
+    /// Softmax temperature [default: that of the weights; 1000 for new ones, as in the paper].
+    #[arg(long)]
+    temperature: Option<f64>,
+    /// Size of the perturbation, in units of the 0 to 1 pixel range [default: that of the weights; 0.002 for new ones].
+    #[arg(long)]
+    pub epsilon: Option<f64>,
+    /// Loss whose gradient is followed [default: that of the weights; cross-entropy for new ones].
+    #[arg(long, value_enum)]
+    gradient: Option<GradientChoice>,
+}
+
+impl OdinArgs {
+    /// The settings, `start` where a flag was not given.
+    pub fn over(self, start: Odin) -> Result<Odin> {
+        let odin = Odin {
+            temperature: self.temperature.unwrap_or(start.temperature),
+            epsilon: self.epsilon.unwrap_or(start.epsilon),
+            gradient: self.gradient.map_or(start.gradient, GradientChoice::mode),
+        };
+        if !(odin.temperature.is_finite() && odin.temperature > 0.0) {
+            bail!("--temperature: expected a number above 0, found {}", odin.temperature);
+        }
+        if !(odin.epsilon.is_finite() && odin.epsilon >= 0.0) {
+            bail!("--epsilon: expected a number of at least 0, found {}", odin.epsilon);
+        }
+        Ok(odin)
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GradientChoice {
+    CrossEntropy,
+    Entropy,
+}
+
+impl GradientChoice {
+    fn mode(self) -> GradientMode {
+        match self {
+            GradientChoice::CrossEntropy => GradientMode::CrossEntropy,
+            GradientChoice::Entropy => GradientMode::Entropy,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! What `eloc train` is told, and the recipe and folds that follow from it.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use eloc::{
+    augment::{Augmentation, PaddingMode},
+    fold::{self, Fold},
+    image::SIDE,
+    model::{Network, Precision},
+    recipe::{Averaging, Recipe, Schedule, Selection, Statistics},
+};
+
+use crate::cli::{data, device::DeviceChoice, odin::OdinArgs};
+
+/// Dropout of the wide residual network in the paper.
+const WIDE_RESNET_DROPOUT: f64 = 0.3;
+
+/// What `eloc train` takes.
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// auto, cifar10, cifar100, shapes, or a folder of images, class/name.png.
+    ///
+    /// auto is CIFAR-10 where it is or can be fetched, else the built-in set shapes. A fifth of a folder's images is kept
+    /// for testing, unless it has sub-folders train/ and test/, each with a folder for every class.
+    #[arg(long, default_value = "auto")]
+    pub dataset: String,
+    #[command(flatten)]
+    pub data: data::DataArgs,
+    /// Folder of the run; made, or gone on with [default: runs/DATASET-NETWORK].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// compact, compact-A-B-C, densenet-bc-DEPTH-GROWTH (100-12) or wrn-DEPTH-WIDEN (28-10) [default: compact, for
+    /// shapes a narrow one].
+    #[arg(long)]
+    pub network: Option<Network>,
+    /// Settings to start from; every flag below overrides one of them.
+    #[arg(long, value_enum, default_value = "quick")]
+    recipe: RecipeChoice,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// Number of folds.
+    #[arg(long, default_value_t = fold::DEFAULT_FOLDS)]
+    folds: usize,
+    /// Train this fold only, counted from 1; other processes may train the others.
+    #[arg(long)]
+    pub fold: Option<usize>,
+    /// Train ordinary networks of all classes, which differ by their random numbers only: the deep ensemble to compare
+    /// with. Needs --validation-ood.
+    #[arg(long)]
+    pub all_classes: bool,
+    /// Seed of the class permutation.
+    #[arg(long, default_value_t = fold::DEFAULT_SEED)]
+    pub split_seed: u32,
+    /// Share of the training images to hold out for the choice of the epoch and for the threshold.
+    #[arg(long, default_value_t = 0.02)]
+    pub hold_out: f64,
+    /// Out-of-distribution images (name or path) for the choice of the epoch; without it, the held-out images of
+    /// the left-out classes.
+    #[arg(long)]
+    pub validation_ood: Option<String>,
+    /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.
+    #[arg(long, requires = "averaged_epochs")]
+    pub start_from: Option<PathBuf>,
+    #[command(flatten)]
+    pub odin: OdinArgs,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RecipeChoice {
+    /// Few epochs, one cycle, batch statistics of the kept classes.
+    Quick,
+    /// The published code's settings.
+    Reference,
+    /// The paper's settings.
+    Paper,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScheduleChoice {
+    Step,
+    Linear,
+    OneCycle,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SelectionChoice {
+    /// The last epoch.
+    Last,
+    /// Highest AUROC within two points of the best accuracy.
+    Best,
+    /// Lowest detection error within two points of the best accuracy; needs --validation-ood.
+    Paper,
+    /// Highest AUROC of the max softmax between 1,000 test images and --validation-ood, as published code does.
+    Reference,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PrecisionChoice {
+    Single,
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PaddingModeChoice {
+    /// Black.
+    Constant,
+    /// The image's mirror image.
+    Reflect,
+}
+
+/// One flag for each setting of a recipe.
+#[derive(Args, Debug)]
+struct Overrides {
+    /// Passes over the kept classes.
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Kept-class images a step.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Left-out images a step; 0 trains without the entropy term.
+    #[arg(long)]
+    left_out_batch: Option<usize>,
+    /// Course of the learning rate.
+    #[arg(long, value_enum)]
+    schedule: Option<ScheduleChoice>,
+    /// Largest learning rate.
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Epochs after the schedule, at a constant learning rate; the network has the mean of the weights at their ends
+    /// (stochastic weight averaging).
+    #[arg(long)]
+    averaged_epochs: Option<usize>,
+    /// Learning rate of these epochs [a tenth of --learning-rate].
+    #[arg(long, requires = "averaged_epochs")]
+    averaged_learning_rate: Option<f64>,
+    /// Learning rate of the batch-norm biases in multiples of the others'.
+    #[arg(long)]
+    bias_factor: Option<f64>,
+    /// Momentum of the gradient descent.
+    #[arg(long)]
+    momentum: Option<f64>,
+    /// Whether it is Nesterov's.
+    #[arg(long)]
+    nesterov: Option<bool>,
+    /// Share of each parameter that is added to its gradient.
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// Weight of the entropy term.
+    #[arg(long)]
+    beta: Option<f64>,
+    /// Margin of the entropy term, in nats.
+    #[arg(long)]
+    margin: Option<f64>,
+    /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their length; without
+    /// it as they are, like the paper. The trained network's logits are scaled so that its probabilities of the validation
+    /// images fit.
+    #[arg(long)]
+    logit_norm: Option<f64>,
+    /// Pixels around an image before the random crop.
+    #[arg(long)]
+    padding: Option<usize>,
+    /// What these pixels are.
+    #[arg(long, value_enum)]
+    padding_mode: Option<PaddingModeChoice>,
+    /// Whether images are mirrored at random.
+    #[arg(long)]
+    flip: Option<bool>,
+    /// Dropout probability inside the blocks [wrn with recipe reference or paper: 0.3].
+    #[arg(long)]
+    dropout: Option<f64>,
+    /// Number format of the convolutions; bf16 is about twice as fast where the device has it.
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionChoice>,
+    /// Share of a batch in the running batch-norm statistics.
+    #[arg(long)]
+    batch_norm_momentum: Option<f64>,
+    /// Kept-class images for the final batch-norm statistics; 0 keeps the running ones.
+    #[arg(long)]
+    statistics_images: Option<usize>,
+    /// Which epoch's weights to keep.
+    #[arg(long, value_enum)]
+    select: Option<SelectionChoice>,
+    /// Seed of everything random in the training.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl Overrides {
+    fn over(&self, start: Recipe) -> Recipe {
+        let learning_rate = self.learning_rate.unwrap_or(start.learning_rate);
+        Recipe {
+            epochs: self.epochs.unwrap_or(start.epochs),
+            batch: self.batch.unwrap_or(start.batch),
+            left_out_batch: self.left_out_batch.unwrap_or(start.left_out_batch),
+            schedule: match self.schedule {
+                Some(ScheduleChoice::Step) => Schedule::Step,
+                Some(ScheduleChoice::Linear) => Schedule::Linear,
+                Some(ScheduleChoice::OneCycle) => Schedule::OneCycle,
+                None => start.schedule,
+            },
+            learning_rate,
+            averaging: self.averaged_epochs.map(|epochs| Averaging {
+                epochs,
+                learning_rate: self.averaged_learning_rate.unwrap_or(learning_rate / 10.0),
+            }),
+            bias_factor: self.bias_factor.unwrap_or(start.bias_factor),
+            momentum: self.momentum.unwrap_or(start.momentum),
+            nesterov: self.nesterov.unwrap_or(start.nesterov),
+            weight_decay: self.weight_decay.unwrap_or(start.weight_decay),
+            loss: eloc::loss::MarginEntropy {
+                beta: self.beta.unwrap_or(start.loss.beta),
+                margin: self.margin.unwrap_or(start.loss.margin),
+                logit_norm: self.logit_norm.or(start.loss.logit_norm),
+            },
+            augmentation: Augmentation {
+                padding: self.padding.unwrap_or(start.augmentation.padding),
+                padding_mode: match self.padding_mode {
+                    Some(PaddingModeChoice::Constant) => PaddingMode::Constant,
+                    Some(PaddingModeChoice::Reflect) => PaddingMode::Reflect,
+                    None => start.augmentation.padding_mode,
+                },
+                flip: self.flip.unwrap_or(start.augmentation.flip),
+            },
+            dropout: self.dropout.unwrap_or(start.dropout),
+            precision: match self.precision {
+                Some(PrecisionChoice::Single) => Precision::Single,
+                Some(PrecisionChoice::Bf16) => Precision::Bf16,
+                None => start.precision,
+            },
+            batch_norm_momentum: self.batch_norm_momentum.unwrap_or(start.batch_norm_momentum),
+            statistics: match self.statistics_images {
+                Some(0) => Statistics::Running,
+                Some(images) => Statistics::Recomputed(images),
+                None => start.statistics,
+            },
+            selection: match self.select {
+                Some(SelectionChoice::Last) => Selection::Last,
+                Some(SelectionChoice::Best) => Selection::Best,
+                Some(SelectionChoice::Paper) => Selection::Paper,
+                Some(SelectionChoice::Reference) => Selection::Reference,
+                None => start.selection,
+            },
+            seed: self.seed.unwrap_or(start.seed),
+        }
+    }
+}
+
+impl TrainArgs {
+    /// The recipe for `network` on the data set called `dataset`.
+    pub fn recipe(&self, network: &Network, dataset: &str) -> Recipe {
+        let mut start = match self.recipe {
+            RecipeChoice::Quick if dataset == data::SHAPES => {
+                Recipe { epochs: 3, batch: 50, left_out_batch: 12, ..Recipe::quick() }
+            }
+            RecipeChoice::Quick => Recipe::quick(),
+            RecipeChoice::Reference => Recipe::reference(),
+            RecipeChoice::Paper => Recipe::paper(),
+        };
+        if matches!(network, Network::WideResNet { .. }) && !matches!(self.recipe, RecipeChoice::Quick) {
+            start.dropout = WIDE_RESNET_DROPOUT;
+        }
+        let recipe = self.overrides.over(start);
+        if self.all_classes { Recipe { left_out_batch: 0, ..recipe } } else { recipe }
+    }
+
+    /// Refuses settings that no training can have, whatever the data.
+    pub fn check(&self) -> Result<()> {
+        check(&self.recipe(self.network.as_ref().unwrap_or(&Network::COMPACT), ""), self.hold_out)
+    }
+
+    /// The folds of `classes` classes.
+    pub fn folds(&self, classes: usize) -> Result<Vec<Fold>> {
+        if self.all_classes {
+            ensure!(self.folds > 0, "--folds: expected a number of at least 1, found 0");
+            ensure!(classes > 1, "--all-classes: expected at least 2 classes, found {classes}");
+        }
+        Ok(match self.all_classes {
+            true => fold::ordinary(classes, self.folds),
+            false => fold::folds(classes, self.folds, self.split_seed)?,
+        })
+    }
+}
+
+/// Refuses settings that no training can have.
+fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
+    ensure!(
+        recipe.averaging.is_none() || recipe.statistics != Statistics::Running,
+        "--averaged-epochs: expected --statistics-images to measure the averaged network's batch statistics, found 0"
+    );
+    let (averaged_epochs, averaged_rate) = match recipe.averaging {
+        Some(averaging) => (averaging.epochs, averaging.learning_rate),
+        None => (1, 0.0),
+    };
+    let Recipe { epochs, batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } = *recipe;
+    let padding = recipe.augmentation.padding;
+    let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
+    let below_1 = |value: f64| at_least_0(value) && value < 1.0;
+    let batch_norm_momentum = recipe.batch_norm_momentum;
+    let above_0 = |value: f64| at_least_0(value) && value > 0.0;
+    let (beta, margin, logit_norm) = (recipe.loss.beta, recipe.loss.margin, recipe.loss.logit_norm.unwrap_or(1.0));
+    for (flag, value, is_right, expected) in [
+        ("--epochs", epochs as f64, epochs > 0, "a number of at least 1"),
+        ("--batch", batch as f64, batch > 0, "a number of at least 1"),
+        ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
+        ("--averaged-epochs", averaged_epochs as f64, averaged_epochs > 0, "a number of at least 1"),
+        ("--averaged-learning-rate", averaged_rate, at_least_0(averaged_rate), "a number of at least 0"),
+        ("--bias-factor", bias_factor, above_0(bias_factor), "a number above 0"),
+        ("--momentum", momentum, below_1(momentum), "a number from 0 to below 1"),
+        ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
+        ("--beta", beta, at_least_0(beta), "a number of at least 0"),
+        ("--margin", margin, at_least_0(margin), "a number of at least 0"),
+        ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
+        ("--padding", padding as f64, padding <= SIDE, "a number of at most 32"),
+        ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
+        (
+            "--batch-norm-momentum",
+            batch_norm_momentum,
+            (0.0..=1.0).contains(&batch_norm_momentum),
+            "a number from 0 to 1",
+        ),
+        ("--hold-out", hold_out, below_1(hold_out) && hold_out > 0.0, "a share between 0 and 1"),
+    ] {
+        if !is_right {
+            bail!("{flag}: expected {expected}, found {value}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Which run a folder belongs to: settings that have to agree for a training to go on in it, or after another.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use eloc::{
+    fold::Fold,
+    odin::Odin,
+    recipe::Recipe,
+    train::{Checkpoint, FoldData, after_schedule},
+    weights::{self, FoldEntry, Manifest},
+};
+use serde_json::Value;
+
+use crate::cli::{
+    odin::OdinArgs,
+    store::{self, Checkpoints},
+};
+
+/// Takes the folder for a run with these settings: a new one, one to go on with, or one in which nothing was done yet.
+/// The perturbation plays no part in the training, but none that is asked for is passed over.
+pub fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> {
+    store::update_manifest(out, start, |manifest| {
+        if manifest.folds.is_empty() && !store::is_begun(out)? {
+            manifest.clone_from(start);
+        }
+        ensure!(
+            odin.over(manifest.odin)? == manifest.odin,
+            "{}: expected --temperature, --epsilon and --gradient as there, found others; `eloc tune --write` changes them",
+            out.display()
+        );
+        same_run(start, manifest, out)
+    })
+}
+
+/// Takes fold `fold` of the run in `out`, for which nobody else can claim the folder from then on; `None` while another process
+/// is training it.
+pub fn claim_fold(out: &Path, start: &Manifest, fold: usize) -> Result<Option<Checkpoints>> {
+    let mut checkpoints = None;
+    store::update_manifest(out, start, |manifest| {
+        // Another process may have claimed the folder for other settings while nothing was done in it.
+        same_run(start, manifest, out)?;
+        checkpoints = Checkpoints::new(out, fold, run_hash(start))?;
+        Ok(())
+    })?;
+    Ok(checkpoints)
+}
+
+/// The settings and images that decide a training's weights, as JSON.
+fn settings(manifest: &Manifest) -> Value {
+    let manifest =
+        Manifest { threshold: None, self_test: None, folds: Vec::new(), odin: Odin::default(), ..manifest.clone() };
+    serde_json::to_value(manifest).expect("a manifest is JSON")
+}
+
+/// Hash of all that decides a training's weights.
+fn run_hash(start: &Manifest) -> String {
+    weights::sha256(settings(start).to_string().as_bytes())
+}
+
+/// Refuses to go on in a folder that belongs to a run with other data or settings.
+fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
+    let Some((name, there, now)) = first_difference("", &settings(found), &settings(expected)) else {
+        return Ok(());
+    };
+    bail!(
+        "{}: expected a run with the same {name}, found {there} there and {now} now; take another --out, or the same \
+         settings to go on",
+        out.display(),
+    )
+}
+
+/// Path and values of the first place where two JSON values differ.
+fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
+    match (a, b) {
+        (Value::Object(fields), Value::Object(others)) => fields.keys().chain(others.keys()).find_map(|name| {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let [value, other] = [fields, others].map(|fields| fields.get(name).unwrap_or(&Value::Null));
+            first_difference(&path, value, other)
+        }),
+        _ if a == b => None,
+        _ => Some((path.to_owned(), a.clone(), b.clone())),
+    }
+}
+
+/// A finished training to go on with.
+pub struct Begun {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl Begun {
+    /// The one in `folder`, whose settings have to be those of `start` but for the averaging, with all `folds`.
+    pub fn new(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
+        let manifest = store::existing_manifest(folder)?;
+        let mut expected = start.clone();
+        expected.recipe.iter_mut().for_each(|recipe| recipe.averaging = None);
+        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
+            bail!(
+                "--start-from {}: expected a training with the same {name}, found {there} there and {now} now",
+                folder.display()
+            );
+        }
+        let begun = Begun { folder: folder.to_owned(), manifest };
+        folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
+        Ok(begun)
+    }
+
+    fn entry(&self, fold: usize) -> Result<&FoldEntry> {
+        let entry = self.manifest.folds.iter().find(|entry| entry.fold.number == fold);
+        entry.with_context(|| {
+            format!("--start-from {}: expected a trained fold {fold}, found none", self.folder.display())
+        })
+    }
+
+    /// Stands for the weights of all folds.
+    pub fn sha256(&self) -> String {
+        weights::sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
+    }
+
+    /// What the fold of `images` goes on from.
+    pub fn checkpoint(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
+        let entry = self.entry(images.fold.number)?;
+        let member = store::read_member(&self.folder, &self.manifest, entry, device)?;
+        Ok(after_schedule(member, entry.history.clone(), entry.epoch, recipe, images, device)?)
+    }
+}

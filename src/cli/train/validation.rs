@@ -1,0 +1,83 @@
+//! The images that the choice of the epoch looks at.
+
+use anyhow::{Result, bail, ensure};
+use eloc::{
+    dataset::Dataset,
+    fold::{self, Fold},
+    image::PIXELS,
+    recipe::{Recipe, Selection},
+    weights,
+};
+
+use super::args::TrainArgs;
+use crate::cli::data::{self, TrainingData};
+
+/// Images of each class or set that the published selection rule looks at, and the seed it draws them with.
+const REFERENCE_IMAGES: usize = 1000;
+
+/// The images that the choice of the epoch looks at.
+pub struct Validation {
+    id: Dataset,
+    /// `None`: the fold's own left-out classes among the held-out images.
+    ood: Option<Vec<u8>>,
+}
+
+impl Validation {
+    pub fn new(args: &TrainArgs, recipe: &Recipe, data: &TrainingData, held_out: &Dataset) -> Result<Self> {
+        let ood = match &args.validation_ood {
+            Some(name) => Some(data::image_set(name, &args.data)?),
+            None if matches!(recipe.selection, Selection::Paper | Selection::Reference) => bail!(
+                "--select {}: expected out-of-distribution images to select with, found no --validation-ood \
+                 (the sources take iSUN); or take --select best",
+                if recipe.selection == Selection::Paper { "paper" } else { "reference" }
+            ),
+            None if args.all_classes => bail!(
+                "--all-classes: expected out-of-distribution images to select with, since no class is left out, found \
+                 no --validation-ood"
+            ),
+            None => None,
+        };
+        if recipe.selection != Selection::Reference {
+            return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images) });
+        }
+        let first = |images: usize| -> Vec<usize> {
+            let mut order = fold::permutation(fold::DEFAULT_SEED, images);
+            order.truncate(REFERENCE_IMAGES);
+            order
+        };
+        let ood = ood.expect("checked above");
+        let chosen = first(ood.len()).into_iter().flat_map(|index| ood.image(index)).copied().collect();
+        Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen) })
+    }
+
+    /// Hash of the images, where they are others than the fold's own classes.
+    pub fn sha256(&self) -> Option<String> {
+        self.ood.as_ref().map(|ood| weights::sha256(&[&self.id.images[..], ood].concat()))
+    }
+
+    /// Refuses images that nothing can be chosen by.
+    pub fn check(&self, fold: &Fold, data: &TrainingData) -> Result<()> {
+        let (id, ood) = self.of(fold);
+        ensure!(
+            !id.is_empty() && !ood.is_empty(),
+            "{}: expected held-out images of the classes that fold {} keeps and of those that it leaves out, found {} and \
+             {}; give each class more images",
+            data.name,
+            fold.number,
+            id.len(),
+            ood.len() / PIXELS
+        );
+        Ok(())
+    }
+
+    /// In- and out-of-distribution images for one fold.
+    pub fn of(&self, fold: &Fold) -> (Dataset, Vec<u8>) {
+        match &self.ood {
+            Some(ood) => (self.id.clone(), ood.clone()),
+            None => {
+                let (kept, left_out) = fold.partition(&self.id.labels);
+                (self.id.subset(&kept), self.id.subset(&left_out).images)
+            }
+        }
+    }
+}
