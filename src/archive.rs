@@ -37,7 +37,9 @@ impl Default for Limits {
 /// The kind of an archive, told by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// A zip archive.
     Zip,
+    /// A tar that is not compressed.
     Tar,
     /// A gzip stream, taken to hold a tar.
     TarGz,

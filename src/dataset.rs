@@ -16,6 +16,7 @@ pub struct Dataset {
     pub images: Vec<u8>,
     /// `[n]`, each an index into `classes`.
     pub labels: Vec<u16>,
+    /// Names of the classes, by label.
     pub classes: Vec<String>,
 }
 
@@ -43,10 +44,12 @@ impl Dataset {
         Ok(Self { images, labels, classes })
     }
 
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
@@ -115,10 +118,12 @@ pub struct ImageSet {
 }
 
 impl ImageSet {
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.sources.len()
     }
 
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
@@ -148,7 +153,9 @@ impl ImageSet {
 /// The two CIFAR sets in their binary version, <https://www.cs.toronto.edu/~kriz/cifar.html>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cifar {
+    /// CIFAR-10.
     Ten,
+    /// CIFAR-100.
     Hundred,
 }
 

@@ -107,7 +107,9 @@ fn to_planar(image: &RgbImage) -> [u8; PIXELS] {
 /// What is subtracted from each channel and what it is divided by, both in units of the [0, 1] pixel range.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalisation {
+    /// Subtracted from red, green and blue.
     pub mean: [f32; 3],
+    /// What they are divided by then.
     pub std: [f32; 3],
 }
 

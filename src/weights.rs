@@ -194,11 +194,17 @@ impl FoldEntry {
 }
 
 /// The compact file of a classifier.
+///
+/// # Errors
+/// [`Error::Weights`] where its tensors cannot be read from the device or written.
 pub fn to_bytes(classifier: &Classifier) -> Result<Vec<u8>> {
     write(classifier, empty_store().with_to_adapter(HalfMatrices))
 }
 
 /// The same in single precision throughout.
+///
+/// # Errors
+/// As for [`to_bytes`].
 pub fn to_exact_bytes(classifier: &Classifier) -> Result<Vec<u8>> {
     write(classifier, empty_store())
 }

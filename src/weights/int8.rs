@@ -37,7 +37,13 @@ fn is_stored_in_8_bits(shape: &[usize]) -> bool {
 }
 
 /// The 8-bit form of the fold file `file`.
+///
+/// # Errors
+/// What is wrong with `file`, where it is no plain fold file.
 pub fn quantise(file: &[u8]) -> Result<Vec<u8>> {
+    if file.starts_with(&GZIP) {
+        return Err("expected single or half precision, found 8 bits already".to_owned());
+    }
     let mut stored = Vec::new();
     for (name, tensor) in SafeTensors::deserialize(file).map_err(|error| error.to_string())?.tensors() {
         let shape = tensor.shape().to_vec();
@@ -65,6 +71,9 @@ pub fn quantise(file: &[u8]) -> Result<Vec<u8>> {
 /// A plain fold file from either form; one that is plain already comes back as it is.
 ///
 /// `values` is the number of values in the network, which bounds what is decompressed.
+///
+/// # Errors
+/// What is wrong with `file`, where it has neither form.
 pub fn expand(file: &[u8], values: usize) -> Result<Vec<u8>> {
     if !file.starts_with(&GZIP) {
         // The reader of plain files wants bytes of its own.
@@ -175,6 +184,7 @@ mod tests {
         let sound = quantise(&plain()).unwrap();
         assert!(expand(&sound[..sound.len() / 2], VALUES).unwrap_err().contains("gzip"));
         assert!(quantise(b"nothing").is_err());
+        assert!(quantise(&sound).unwrap_err().contains("found 8 bits already"));
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
         std::io::Write::write_all(&mut bomb, &vec![0; 3 << 20]).unwrap();
         assert!(expand(&bomb.finish().unwrap(), VALUES).unwrap_err().contains("more than"));
