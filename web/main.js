@@ -184,7 +184,7 @@ function bindInput() {
     picker(button, input, (items) => evaluator.take(input.split("-")[0], items));
   }
   // The whole window: the page may be shorter.
-  dropTarget(document.documentElement, (items) => takeForGallery(items));
+  dropTarget(document.documentElement, takeElsewhere);
   dropTarget(byId("id-drop"), (items) => evaluator.take("id", items));
   dropTarget(byId("ood-drop"), (items) => evaluator.take("ood", items));
   addEventListener("paste", (event) => {
@@ -222,6 +222,12 @@ function dropTarget(target, take) {
       notice(`What was dropped cannot be read. ${error.message}`, "error");
     }
   });
+}
+
+/** Takes what was dropped beside the places for it. */
+function takeElsewhere(items) {
+  if (settings.get("tab") !== "evaluate") return takeForGallery(items);
+  notice("Drop it on one of the two sides: images like the training images on In-distribution, anything else on the other.", "info");
 }
 
 function takeForGallery(items) {

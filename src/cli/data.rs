@@ -77,6 +77,8 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
         SHAPES => Ok(shapes()),
         "auto" => match cifar(Cifar::Ten) {
             Ok(data) => Ok(data),
+            // What is there but damaged would be in the way of another archive, too.
+            Err(error) if files::has_cifar(&args.dir(), Cifar::Ten) => Err(error),
             Err(error) => {
                 output::aside(format_args!("CIFAR-10 could not be had: {error:#}"))?;
                 output::aside(format_args!(

@@ -40,11 +40,7 @@ fn choose_data_dir(flag: Option<&Path>, variable: Option<OsString>, cache: Optio
 /// # Errors
 /// Names the file that is missing or damaged, with what was expected and found.
 pub fn cifar(dir: &Path, which: Cifar) -> Result<Option<(Dataset, Dataset)>> {
-    let (folder, archive) = match which {
-        Cifar::Ten => ("cifar-10-batches-bin", "cifar-10-binary.tar.gz"),
-        Cifar::Hundred => ("cifar-100-binary", "cifar-100-binary.tar.gz"),
-    };
-    let (folder, archive) = (dir.join(folder), dir.join(archive));
+    let [folder, archive] = cifar_paths(dir, which);
     if folder.is_dir() {
         let read_file = |name: &str| Ok(fs::read(folder.join(name))?);
         return read_cifar(which, read_file).with_context(|| folder.display().to_string()).map(Some);
@@ -57,6 +53,20 @@ pub fn cifar(dir: &Path, which: Cifar) -> Result<Option<(Dataset, Dataset)>> {
         return read_archive().with_context(|| archive.display().to_string()).map(Some);
     }
     Ok(None)
+}
+
+/// Whether there is the unpacked folder or the official archive of a CIFAR set in `dir`, sound or not.
+pub fn has_cifar(dir: &Path, which: Cifar) -> bool {
+    cifar_paths(dir, which).iter().any(|path| path.exists())
+}
+
+/// The unpacked folder and the official archive.
+fn cifar_paths(dir: &Path, which: Cifar) -> [PathBuf; 2] {
+    match which {
+        Cifar::Ten => ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"],
+        Cifar::Hundred => ["cifar-100-binary", "cifar-100-binary.tar.gz"],
+    }
+    .map(|name| dir.join(name))
 }
 
 /// (Training, test) sets from the files of one of CIFAR's folders, read by name.

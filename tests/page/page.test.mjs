@@ -191,6 +191,10 @@ test("what cannot be used is said, with what was expected and found",
     });
     await page.dispatchEvent("html", "drop", { dataTransfer: dropped });
     await page.waitForFunction(() => document.querySelector("#problems").dataset.count === "2");
+    // Beside the evaluator's sides they are on neither.
+    await page.click("#tab-evaluate");
+    await page.dispatchEvent("html", "drop", { dataTransfer: dropped });
+    await page.locator(".notice", { hasText: "one of the two sides" }).waitFor();
 
     // Networks that could not be fetched are tried again.
     const other = await page.locator("#weights option").nth(1).getAttribute("value");
