@@ -2,6 +2,7 @@
 import { byId, el, misfit, percent, plural, table, throttled, whole } from "./dom.js";
 import { csvOf, download } from "./export.js";
 import { IMAGE_BYTES, ImageSet } from "./imageset.js";
+import { byClass } from "./import.js";
 import { notice } from "./messages.js";
 import { settings } from "./settings.js";
 import { compare, elocIntervals, extent } from "./study.js";
@@ -296,17 +297,6 @@ export class Evaluator {
     const labels = this.idSet.classNames.map((name) => classes.indexOf(name));
     return labels.includes(-1) ? undefined : Uint16Array.from(labels);
   }
-}
-
-/** The files of a folder of classes by class, then by name, as the command line reads them; by path "a-b/" comes before "a/". */
-function byClass(files) {
-  const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-  const parts = ({ path }) => {
-    const [, folder, ...rest] = path.split("/");
-    return rest.length > 0 ? [folder, rest.join("/")] : ["", path];
-  };
-  return files.map((file) => ({ file, parts: parts(file) }))
-    .sort((a, b) => compare(a.parts[0], b.parts[0]) || compare(a.parts[1], b.parts[1])).map(({ file }) => file);
 }
 
 /** At most `limit` of `files`, from all over, since those of a folder come class by class; the command line takes the same. */

@@ -68,8 +68,20 @@ async function walk(entry, path, files, problem) {
 /** By path and without hidden files, as the command line reads a folder. */
 function sorted(files) {
   const hidden = ({ path }) => path.split("/").slice(1).some((part) => part.startsWith(".") || part === "__MACOSX");
-  return files.filter((file) => !hidden(file)).sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));
+  return files.filter((file) => !hidden(file)).sort((a, b) => compare(a.path, b.path));
 }
+
+/** The files of a folder of classes by class, then by name, as the command line reads them; by path "a-b/" comes before "a/". */
+export function byClass(files) {
+  const parts = ({ path }) => {
+    const [, folder, ...rest] = path.split("/");
+    return rest.length > 0 ? [folder, rest.join("/")] : ["", path];
+  };
+  return files.map((file) => ({ file, parts: parts(file) }))
+    .sort((a, b) => compare(a.parts[0], b.parts[0]) || compare(a.parts[1], b.parts[1])).map(({ file }) => file);
+}
+
+const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
  * Reads jobs one after the other. Emits "change" (progress), "weights" { files }, and "problem" { label, reason }.

@@ -124,10 +124,10 @@ export function ownEnsembles(files) {
     try {
       const name = folder.split("/").filter(Boolean).at(-1)?.replace(/\.(zip|tar|tar\.gz|tgz)$/, "") ?? "my weights";
       const ensemble = new EnsembleFiles(name, files.get(path), { own: true, results: resultsIn(`${folder}results.json`) });
-      const { folds: listed } = ensemble.manifest ?? {};
-      if (!Array.isArray(listed) || !listed.every((fold) => fold?.file)) throw new Error("The manifest is not one that eloc train wrote.");
-      const folds = ensemble.manifest.folds.map((fold) => files.get(folder + fold.file));
-      const missing = ensemble.manifest.folds.filter((_, i) => !folds[i]);
+      const { folds: entries } = ensemble.manifest ?? {};
+      if (!Array.isArray(entries) || !entries.every((fold) => fold?.file)) throw new Error("The manifest is not one that eloc train wrote.");
+      const folds = entries.map((fold) => files.get(folder + fold.file));
+      const missing = entries.filter((_, i) => !folds[i]);
       if (missing.length) throw new Error(`${missing.map((fold) => fold.file).join(", ")} should lie beside it.`);
       ensembles.push({ files: ensemble, folds });
     } catch (error) {

@@ -90,13 +90,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let progress = Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |_| recipe.epochs), &out);
     announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
-        let Some(checkpoints) = claim_fold(&out, &start, fold.number)? else {
+        let (manifest, checkpoints) = claim_fold(&out, &start, fold.number)?;
+        let Some(checkpoints) = checkpoints else {
             let busy = format!("another process is training fold {}", fold.number);
             ensure!(args.fold.is_none(), "{}: {busy}; --fold trains another one", out.display());
             progress.say(&busy);
             continue;
         };
-        if store::existing_manifest(&out)?.folds.iter().any(|done| done.fold.number == fold.number) {
+        if manifest.folds.iter().any(|done| done.fold.number == fold.number) {
             progress.say(&format!("another process has trained fold {}", fold.number));
             continue;
         }

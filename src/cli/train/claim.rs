@@ -34,17 +34,17 @@ pub fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> 
     })
 }
 
-/// Takes fold `fold` of the run in `out`, for which nobody else can claim the folder from then on; `None` while another process
-/// is training it.
-pub fn claim_fold(out: &Path, start: &Manifest, fold: usize) -> Result<Option<Checkpoints>> {
+/// Takes fold `fold` of the run in `out`, for which nobody else can claim the folder from then on: the run's manifest and the
+/// fold's checkpoints, `None` while another process is training it.
+pub fn claim_fold(out: &Path, start: &Manifest, fold: usize) -> Result<(Manifest, Option<Checkpoints>)> {
     let mut checkpoints = None;
-    store::update_manifest(out, start, |manifest| {
+    let manifest = store::update_manifest(out, start, |manifest| {
         // Another process may have claimed the folder for other settings while nothing was done in it.
         same_run(start, manifest, out)?;
         checkpoints = Checkpoints::new(out, fold, run_hash(start))?;
         Ok(())
     })?;
-    Ok(checkpoints)
+    Ok((manifest, checkpoints))
 }
 
 /// The settings and images that decide a training's weights, as JSON.
