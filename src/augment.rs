@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{PIXELS, SIDE};
 
-/// How far images are shifted and whether they are mirrored.
+/// How far images are shifted, whether they are mirrored, and how much of them is hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Augmentation {
     /// Pixels added on each side before the random 32 x 32 crop.
@@ -18,7 +18,13 @@ pub struct Augmentation {
     pub padding_mode: PaddingMode,
     /// Mirror left to right with probability 0.5.
     pub flip: bool,
+    /// Side of the grey square that hides a part of each image (cutout, DeVries & Taylor 2017); 0 for none.
+    #[serde(default)]
+    pub cutout: usize,
 }
+
+/// Grey of the hidden square, close to the mean of photographs.
+const GREY: u8 = 128;
 
 /// What stands around a padded image, in torchvision's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +40,14 @@ pub enum PaddingMode {
 impl Default for Augmentation {
     /// Black padding of 4 and flips, as for CIFAR in the paper and the reference.
     fn default() -> Self {
-        Self { padding: 4, padding_mode: PaddingMode::Constant, flip: true }
+        Self { padding: 4, padding_mode: PaddingMode::Constant, flip: true, cutout: 0 }
     }
 }
 
-/// Writes a randomly cropped and mirrored copy of `image` to `out`, both `[3, 32, 32]`.
+/// Writes a randomly cropped, mirrored and partly hidden copy of `image` to `out`, both `[3, 32, 32]`.
 ///
-/// Each of the `(2 * padding + 1)^2` crops is equally likely. Draws from `rng`: row, column, flip (only when it is on).
+/// Each of the `(2 * padding + 1)^2` crops is equally likely, and each pixel as the middle of the hidden square, which may lie
+/// partly outside. Draws from `rng`: row, column, flip (only when it is on), the square's row and column (where there is one).
 ///
 /// # Panics
 /// When `image` or `out` is not one image long.
@@ -58,6 +65,17 @@ pub fn augment<R: Rng>(image: &[u8], settings: &Augmentation, rng: &mut R, out: 
             for (&column, out) in columns.iter().zip(out) {
                 *out = row.zip(column).map_or(0, |(row, column)| source[row * SIDE + column]);
             }
+        }
+    }
+    if settings.cutout > 0 {
+        let mut draw = || {
+            let middle = rng.random_range(0..SIDE as u32) as usize;
+            let start = middle.saturating_sub(settings.cutout / 2);
+            start..(middle + settings.cutout.div_ceil(2)).min(SIDE)
+        };
+        let [rows, columns] = [draw(), draw()];
+        for channel in out.chunks_exact_mut(SIDE * SIDE) {
+            rows.clone().for_each(|row| channel[row * SIDE..][columns.clone()].fill(GREY));
         }
     }
 }
@@ -96,7 +114,7 @@ mod tests {
     }
 
     fn black(padding: usize, flip: bool) -> Augmentation {
-        Augmentation { padding, padding_mode: Constant, flip }
+        Augmentation { padding, padding_mode: Constant, flip, cutout: 0 }
     }
 
     /// The definition, pixel by pixel: pad, crop at (`top`, `left`), mirror. For reflected padding below the image's side.
@@ -130,7 +148,7 @@ mod tests {
         fn result_is_one_of_the_crops_of_the_padded_image(
             image in proptest::collection::vec(1_u8.., PIXELS), padding in 0_usize..5, reflect: bool, flip: bool, seed: u64,
         ) {
-            let settings = Augmentation { padding, padding_mode: if reflect { Reflect } else { Constant }, flip };
+            let settings = Augmentation { padding, padding_mode: if reflect { Reflect } else { Constant }, flip, cutout: 0 };
             let out = augmented(&image, settings, seed);
             let crops = (0..=2 * padding).flat_map(|top| (0..=2 * padding).map(move |left| (top, left)));
             let found = crops.flat_map(|(top, left)| [(top, left, false), (top, left, true)])
@@ -154,8 +172,26 @@ mod tests {
 
         #[test]
         fn reflected_padding_of_a_plain_image_does_not_show(padding in 0_usize..200, seed: u64) {
-            let settings = Augmentation { padding, padding_mode: Reflect, flip: true };
+            let settings = Augmentation { padding, padding_mode: Reflect, flip: true, cutout: 0 };
             prop_assert_eq!(augmented(&[7; PIXELS], settings, seed), vec![7; PIXELS]);
+        }
+
+        /// The rest is as without it.
+        #[test]
+        fn cutout_hides_a_square(image in proptest::collection::vec(200_u8.., PIXELS), cutout in 1_usize..=SIDE, seed: u64) {
+            let hidden = augmented(&image, Augmentation { cutout, ..black(4, true) }, seed);
+            let plain = augmented(&image, black(4, true), seed);
+            let is_grey = |i: &usize| hidden[*i] != plain[*i];
+            prop_assert!((0..PIXELS).filter(is_grey).all(|i| hidden[i] == GREY));
+            let pixel = |i: usize| (i / SIDE % SIDE, i % SIDE);
+            let grey: HashSet<_> = (0..PIXELS).filter(is_grey).map(pixel).collect();
+            prop_assert_eq!(3 * grey.len(), (0..PIXELS).filter(is_grey).count());
+            let side = |values: Vec<usize>| values.iter().max().unwrap() - values.iter().min().unwrap() + 1;
+            let height = side(grey.iter().map(|pixel| pixel.0).collect());
+            let width = side(grey.iter().map(|pixel| pixel.1).collect());
+            prop_assert_eq!(height * width, grey.len());
+            let smallest = (cutout / 2).max(1);
+            prop_assert!((smallest..=cutout).contains(&height) && (smallest..=cutout).contains(&width));
         }
 
         #[test]

@@ -25,6 +25,8 @@ use crate::error::{Error, Result};
 
 pub mod compact;
 pub mod densenet;
+#[cfg(feature = "libtorch")]
+mod torch;
 pub mod wide_resnet;
 
 pub use compact::Compact;
@@ -173,7 +175,7 @@ pub struct TrainingMode {
 }
 
 /// Number format of the convolutions while training; weights, statistics and loss are always single precision. Where
-/// PyTorch trains the compact network, the activations between its convolutions have this format, too.
+/// PyTorch trains the network, the activations between its convolutions have this format, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
@@ -209,11 +211,10 @@ impl Classifier {
         }
     }
 
-    /// A training step through PyTorch's own layers, where libtorch holds the weights and the family has them.
+    /// A training step through PyTorch's own layers, where libtorch holds the weights.
     #[cfg(feature = "libtorch")]
-    pub(crate) fn torch(&self) -> Option<compact::torch::Graph<'_>> {
-        let Classifier::Compact(net) = self else { return None };
-        compact::torch::Graph::new(net)
+    pub(crate) fn torch(&self) -> Option<torch::Graph<'_>> {
+        torch::Graph::new(self)
     }
 
     /// Every batch normalisation of the network, in forward order.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "libtorch")]
+use anyhow::ensure;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
@@ -19,6 +21,8 @@ pub enum DeviceChoice {
     SoftwareGpu,
     /// PyTorch's CPU kernels; needs the `libtorch` feature.
     Libtorch,
+    /// PyTorch's kernels on an NVIDIA GPU; needs the `libtorch` feature and a PyTorch with CUDA.
+    LibtorchCuda,
     /// An NVIDIA GPU through CUDA; needs the `cuda` feature.
     Cuda,
 }
@@ -55,6 +59,7 @@ impl DeviceChoice {
                 None => bail!("device software-gpu: expected a software Vulkan adapter, found none"),
             },
             DeviceChoice::Libtorch => libtorch(),
+            DeviceChoice::LibtorchCuda => libtorch_cuda(),
             DeviceChoice::Cuda => cuda(),
         }
     }
@@ -82,6 +87,22 @@ fn libtorch() -> Result<ChosenDevice> {
 #[cfg(not(feature = "libtorch"))]
 fn libtorch() -> Result<ChosenDevice> {
     bail!("device libtorch: expected a build with `--features libtorch`, found one without")
+}
+
+#[cfg(feature = "libtorch")]
+fn libtorch_cuda() -> Result<ChosenDevice> {
+    ensure!(
+        tch::Cuda::is_available(),
+        "device libtorch-cuda: expected an NVIDIA GPU and a PyTorch that can use it, found none"
+    );
+    #[expect(deprecated, reason = "several times as fast as the GPU backends that come after it")]
+    let device = Device::libtorch_cuda(0);
+    Ok(ChosenDevice { device, name: "CUDA GPU 0 (libtorch)".to_owned() })
+}
+
+#[cfg(not(feature = "libtorch"))]
+fn libtorch_cuda() -> Result<ChosenDevice> {
+    bail!("device libtorch-cuda: expected a build with `--features libtorch`, found one without")
 }
 
 #[cfg(feature = "cuda")]

@@ -15,9 +15,6 @@ use rand_distr::Uniform;
 
 use super::{Convolution, Init, batch_norm};
 
-#[cfg(feature = "libtorch")]
-pub(crate) mod torch;
-
 /// Values in a 2 x 2 patch of three channels, and so the number of whitening filters.
 const PATCH: usize = 12;
 
@@ -71,6 +68,20 @@ impl Compact {
         let x = self.block3.forward(x); // [n, c, 3, 3]
         let features = x.flatten::<3>(2, 3).max_dim(2).squeeze_dim::<2>(2); // [n, c]
         self.fc.forward(self.dropout.forward(features)) * LOGIT_SCALE
+    }
+
+    /// [`Compact::forward`] in PyTorch's layers, while training.
+    #[cfg(feature = "libtorch")]
+    pub(super) fn torch(&self, images: &tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
+        let x = layers.convolution(&self.stem, images).relu();
+        let x = [&self.block1, &self.block2, &self.block3].into_iter().fold(x, |x, block| {
+            let x = layers.convolution(&block.conv1, &x).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+            let x = layers.activation(&block.bn1, &x);
+            let x = layers.convolution(&block.conv2, &x);
+            layers.activation(&block.bn2, &x)
+        });
+        let (features, _) = x.flatten(2, 3).to_kind(tch::Kind::Float).max_dim(2, false);
+        layers.linear(&self.fc, &layers.dropout(&self.dropout, features)) * LOGIT_SCALE
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {

@@ -89,6 +89,31 @@ impl DenseNet {
         self.fc.forward(features)
     }
 
+    /// [`DenseNet::forward`] in PyTorch's layers, while training.
+    #[cfg(feature = "libtorch")]
+    pub(super) fn torch(&self, images: &tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
+        let mut x = layers.convolution(&self.conv1, images);
+        for (block, transition) in
+            [(&self.block1, Some(&self.trans1)), (&self.block2, Some(&self.trans2)), (&self.block3, None)]
+        {
+            x = block.iter().fold(x, |x, layer| layer.torch(x, layers));
+            if let Some(transition) = transition {
+                let activated = layers.activation(&transition.bn1, &x);
+                let convolved = layers.convolution(&transition.conv1, &activated);
+                x = layers.dropout(&transition.dropout, convolved).avg_pool2d(
+                    [2, 2],
+                    [2, 2],
+                    [0, 0],
+                    false,
+                    true,
+                    None,
+                );
+            }
+        }
+        let features = layers.activation(&self.bn1, &x).mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float);
+        layers.linear(&self.fc, &features)
+    }
+
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
         fn dense(block: &mut [Bottleneck]) -> impl Iterator<Item = &mut BatchNorm> {
             block.iter_mut().flat_map(|layer| [&mut layer.bn1, &mut layer.bn2])
@@ -120,6 +145,17 @@ impl Bottleneck {
         let x = self.conv2.forward(relu(batch_norm(&self.bn2, x)));
         let x = self.dropout.forward(x);
         Tensor::cat(vec![input, x], 1)
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn torch(&self, input: tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
+        let x = layers.activation(&self.bn1, &input);
+        let x = layers.convolution(&self.conv1, &x);
+        let x = layers.dropout(&self.dropout, x);
+        let x = layers.activation(&self.bn2, &x);
+        let x = layers.convolution(&self.conv2, &x);
+        let x = layers.dropout(&self.dropout, x);
+        tch::Tensor::cat(&[input, x], 1)
     }
 }
 

@@ -70,6 +70,16 @@ impl WideResNet {
         self.fc.forward(features)
     }
 
+    /// [`WideResNet::forward`] in PyTorch's layers, while training.
+    #[cfg(feature = "libtorch")]
+    pub(super) fn torch(&self, images: &tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
+        let x = layers.convolution(&self.conv1, images);
+        let blocks = [&self.block1, &self.block2, &self.block3].into_iter().flatten();
+        let x = blocks.fold(x, |x, block| block.torch(x, layers));
+        let features = layers.activation(&self.bn1, &x).mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float);
+        layers.linear(&self.fc, &features)
+    }
+
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
         [&mut self.block1, &mut self.block2, &mut self.block3]
             .into_iter()
@@ -101,6 +111,19 @@ impl BasicBlock {
         };
         let x = relu(batch_norm(&self.bn2, self.conv1.forward(activated)));
         shortcut + self.conv2.forward(self.dropout.forward(x))
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn torch(&self, input: tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
+        let activated = layers.activation(&self.bn1, &input);
+        let shortcut = match &self.shortcut {
+            Some(conv) => layers.convolution(conv, &activated),
+            None => input,
+        };
+        let x = layers.convolution(&self.conv1, &activated);
+        let x = layers.activation(&self.bn2, &x);
+        let x = layers.dropout(&self.dropout, x);
+        shortcut + layers.convolution(&self.conv2, &x)
     }
 }
 

@@ -2,8 +2,8 @@
 # Times training, forward passes and five-fold scoring here and in PyTorch, one after the other, and prints the ratios.
 # Needs Python with PyTorch: `pip install torch==2.9.0`. With LIBTORCH_USE_PYTORCH=1 set, the libtorch backend as well.
 #
-# DEVICE=gpu or DEVICE=cuda measures a GPU, through Vulkan (or Metal, DX12) or CUDA, beside PyTorch on the same card, which
-# it calls TORCH_DEVICE [cuda]. DEVICE=software-gpu tries the former without one.
+# DEVICE=gpu, DEVICE=cuda or DEVICE=libtorch-cuda measures a GPU, through Vulkan (or Metal, DX12), CUDA or PyTorch's own
+# kernels, beside PyTorch on the same card, which it calls TORCH_DEVICE [cuda]. DEVICE=software-gpu tries the first without one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,7 +13,7 @@ if [ "${LIBTORCH_USE_PYTORCH:-}" = 1 ]; then features+=(--features libtorch); fi
 if [ "$device" = cuda ]; then features+=(--features cuda); fi
 torch_device=cpu
 batches=(32 8 4)
-if [ "$device" = gpu ] || [ "$device" = cuda ]; then
+if [ "$device" = gpu ] || [ "$device" = cuda ] || [ "$device" = libtorch-cuda ]; then
     torch_device=${TORCH_DEVICE:-cuda}
     batches=(248 100 100)
 fi

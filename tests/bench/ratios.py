@@ -23,7 +23,7 @@ def measured_here(text):
             case = (work, found[1], found[2])
         elif case and (found := re.findall(r"([\d.]+) ([KM]?)item/s", line)):
             # Fastest, slowest, median, mean.
-            rate, scale = found[2 if case[1] in ("gpu", "software-gpu", "cuda") else 0]
+            rate, scale = found[2 if case[1] not in ("cpu", "libtorch") else 0]
             rates.setdefault(case, float(rate) * SCALE[scale])
     return rates
 

@@ -1,7 +1,7 @@
 //! Images a second of training, plain forward passes and five-fold scoring, for each network and backend.
 //!
 //! `cargo bench` measures the CPU backend, with `--features libtorch` also PyTorch's CPU kernels. Instead of these it measures
-//! the device that `ELOC_BENCH_DEVICE` names: `gpu`, `software-gpu`, or `cuda` with the feature of that name.
+//! the device that `ELOC_BENCH_DEVICE` names: `gpu`, `software-gpu`, `libtorch-cuda` or `cuda`, the latter two with their features.
 //! `tests/bench/compare.sh` runs it beside the same work in PyTorch.
 
 #[cfg(feature = "wgpu")]
@@ -48,7 +48,7 @@ fn cases() -> Vec<Case> {
         .into_iter()
         .flat_map(|(backend, device)| {
             WORK.map(|(network, on_cpu, on_gpu)| {
-                let batch = if ["gpu", "cuda"].contains(&backend) { on_gpu } else { on_cpu };
+                let batch = if ["gpu", "cuda", "libtorch-cuda"].contains(&backend) { on_gpu } else { on_cpu };
                 Case { backend, device: device.clone(), network, batch }
             })
         })
@@ -61,9 +61,14 @@ fn backends() -> Vec<(&'static str, Device)> {
         Ok("gpu") => vec![("gpu", Device::wgpu(DeviceKind::DiscreteGpu(0)))],
         #[cfg(feature = "wgpu")]
         Ok("software-gpu") => vec![("software-gpu", Device::wgpu(DeviceKind::Cpu))],
+        #[cfg(feature = "libtorch")]
+        #[expect(deprecated, reason = "measured beside the other GPU backends")]
+        Ok("libtorch-cuda") => vec![("libtorch-cuda", Device::libtorch_cuda(0))],
         #[cfg(feature = "cuda")]
         Ok("cuda") => vec![("cuda", Device::cuda(0))],
-        Ok(other) => panic!("ELOC_BENCH_DEVICE: expected gpu, software-gpu or cuda, built in, found {other}"),
+        Ok(other) => {
+            panic!("ELOC_BENCH_DEVICE: expected gpu, software-gpu, libtorch-cuda or cuda, built in, found {other}")
+        }
         Err(_) => vec![
             ("cpu", Device::flex()),
             #[cfg(feature = "libtorch")]

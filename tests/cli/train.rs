@@ -166,6 +166,7 @@ fn folder_of_another_run_is_refused_by_the_setting_that_differs() {
         ("--margin", "0.5", "margin", "0.4 there"),
         ("--logit-norm", "0.1", "logit_norm", "null there"),
         ("--padding-mode", "reflect", "padding_mode", "\"constant\" there"),
+        ("--cutout", "8", "cutout", "0 there"),
     ] {
         let message =
             refused(&mut train(&shared.images, folder.path(), &[(flag, value)]), &[path(folder.path()), name, found]);
@@ -344,6 +345,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("--dropout", "2"),
         ("--logit-norm", "0"),
         ("--padding", "33"),
+        ("--cutout", "33"),
         ("--learning-rate", "NaN"),
         ("--averaged-epochs", "0"),
     ] {

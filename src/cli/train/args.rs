@@ -170,6 +170,9 @@ struct Overrides {
     /// Whether images are mirrored at random.
     #[arg(long)]
     flip: Option<bool>,
+    /// Side of the grey square that hides a part of each training image (cutout); 0 for none.
+    #[arg(long)]
+    cutout: Option<usize>,
     /// Dropout probability inside the blocks [wrn with recipe reference or paper: 0.3].
     #[arg(long)]
     dropout: Option<f64>,
@@ -225,6 +228,7 @@ impl Overrides {
                     None => start.augmentation.padding_mode,
                 },
                 flip: self.flip.unwrap_or(start.augmentation.flip),
+                cutout: self.cutout.unwrap_or(start.augmentation.cutout),
             },
             dropout: self.dropout.unwrap_or(start.dropout),
             precision: match self.precision {
@@ -297,7 +301,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         None => (1, 0.0),
     };
     let Recipe { epochs, batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } = *recipe;
-    let padding = recipe.augmentation.padding;
+    let Augmentation { padding, cutout, .. } = recipe.augmentation;
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
     let batch_norm_momentum = recipe.batch_norm_momentum;
@@ -316,6 +320,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
         ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
         ("--padding", padding as f64, padding <= SIDE, "a number of at most 32"),
+        ("--cutout", cutout as f64, cutout <= SIDE, "a number of at most 32"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
         (
             "--batch-norm-momentum",

@@ -1,5 +1,5 @@
-//! Training of the compact network through PyTorch's own layers, half as fast again as Burn's over the same library:
-//! images stay channels-last, activations keep the convolutions' number format, and gradients come from PyTorch's kernels.
+//! Training through PyTorch's own layers, half as fast again for the compact network as Burn's over the same library: images
+//! stay channels-last, activations keep the convolutions' number format, and gradients come from PyTorch's kernels.
 //!
 //! In: a network whose weights libtorch holds, and images. Out: logits as a leaf of Burn's graph, so that the loss is
 //! Burn's; after its backward pass, the parameters' gradients.
@@ -8,37 +8,41 @@
 use burn::{
     backend::{BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, libtorch::TchTensor},
     module::{Param, ParamId},
-    nn::BatchNorm,
+    nn::{BatchNorm, Dropout, Linear},
     optim::GradientsParams,
     tensor::{Gradients, Tensor},
 };
 use tch::Kind;
 
-use super::{Block, Compact, LOGIT_SCALE};
-use crate::model::{Convolution, Precision};
+use super::{Classifier, Convolution, Precision};
 
 /// The forward passes of one training step.
 pub(crate) struct Graph<'a> {
-    net: &'a Compact,
-    parameters: Vec<(ParamId, tch::Tensor)>,
+    net: &'a Classifier,
+    layers: Layers,
     /// Each pass's logits, as PyTorch and as Burn have them.
     passes: Vec<(tch::Tensor, Tensor<2>)>,
 }
 
 impl<'a> Graph<'a> {
     /// None where something else than libtorch holds the weights of `net`.
-    pub(crate) fn new(net: &'a Compact) -> Option<Self> {
-        torch(net.fc.weight.val()).map(|_| Graph { net, parameters: Vec::new(), passes: Vec::new() })
+    pub(crate) fn new(net: &'a Classifier) -> Option<Self> {
+        let weight = match net {
+            Classifier::Compact(net) => net.fc.weight.val(),
+            Classifier::DenseNet(net) => net.fc.weight.val(),
+            Classifier::WideResNet(net) => net.fc.weight.val(),
+        };
+        torch(weight).map(|_| Graph { net, layers: Layers { parameters: Vec::new() }, passes: Vec::new() })
     }
 
     /// Logits `[n, classes]` in training mode of `images` `[n, 3, 32, 32]`, normalised; also moves the running statistics.
     pub(crate) fn forward(&mut self, images: Tensor<4>) -> Tensor<2> {
-        let net = self.net;
-        let x = channels_last(&torch(images).expect("images are where the weights are"));
-        let x = self.convolution(&net.stem, &x).relu();
-        let x = [&net.block1, &net.block2, &net.block3].into_iter().fold(x, |x, block| self.block(block, &x));
-        let (features, _) = x.flatten(2, 3).to_kind(Kind::Float).max_dim(2, false);
-        let logits = features.dropout(net.dropout.prob, true).matmul(&self.parameter(&net.fc.weight)) * LOGIT_SCALE;
+        let images = channels_last(&torch(images).expect("images are where the weights are"));
+        let logits = match self.net {
+            Classifier::Compact(net) => net.torch(&images, &mut self.layers),
+            Classifier::DenseNet(net) => net.torch(&images, &mut self.layers),
+            Classifier::WideResNet(net) => net.torch(&images, &mut self.layers),
+        };
         let leaf = burn_tensor::<2>(&logits).autodiff().require_grad();
         self.passes.push((logits, leaf.clone()));
         leaf
@@ -51,7 +55,7 @@ impl<'a> Graph<'a> {
             (logits * torch(gradient).expect("gradients are where the logits are")).sum(Kind::Float).backward();
         }
         let mut result = GradientsParams::new();
-        for (id, parameter) in self.parameters.iter().filter(|(_, parameter)| parameter.requires_grad()) {
+        for (id, parameter) in self.layers.parameters.iter().filter(|(_, parameter)| parameter.requires_grad()) {
             let gradient = parameter.grad();
             match gradient.dim() {
                 1 => result.register(*id, burn_tensor::<1>(&gradient)),
@@ -61,15 +65,15 @@ impl<'a> Graph<'a> {
         }
         result
     }
+}
 
-    fn block(&mut self, block: &Block, input: &tch::Tensor) -> tch::Tensor {
-        let x = self.convolution(&block.conv1, input).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
-        let x = self.batch_norm(&block.bn1, &x).relu();
-        let x = self.convolution(&block.conv2, &x);
-        self.batch_norm(&block.bn2, &x).relu()
-    }
+/// PyTorch's counterparts of the networks' layers, and the parameters they have met.
+pub(super) struct Layers {
+    parameters: Vec<(ParamId, tch::Tensor)>,
+}
 
-    fn convolution(&mut self, layer: &Convolution, input: &tch::Tensor) -> tch::Tensor {
+impl Layers {
+    pub(super) fn convolution(&mut self, layer: &Convolution, input: &tch::Tensor) -> tch::Tensor {
         let kind = match layer.precision {
             Precision::Single => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
@@ -80,7 +84,8 @@ impl<'a> Graph<'a> {
         input.to_kind(kind).conv2d(&weight, bias, stride, padding, [1, 1], 1)
     }
 
-    fn batch_norm(&mut self, norm: &BatchNorm, input: &tch::Tensor) -> tch::Tensor {
+    /// Batch normalisation and ReLU.
+    pub(super) fn activation(&mut self, norm: &BatchNorm, input: &tch::Tensor) -> tch::Tensor {
         let [scale, bias] = [&norm.gamma, &norm.beta].map(|parameter| self.parameter(parameter));
         let running = [&norm.running_mean, &norm.running_var];
         let [mean, variance] =
@@ -99,7 +104,20 @@ impl<'a> Graph<'a> {
             // A copy, since PyTorch keeps its own for the backward pass and Burn averages in place.
             state.update(burn_tensor::<1>(&new.copy()).autodiff());
         }
-        output
+        output.relu()
+    }
+
+    pub(super) fn dropout(&self, layer: &Dropout, input: tch::Tensor) -> tch::Tensor {
+        if layer.prob > 0.0 { input.dropout(layer.prob, true) } else { input }
+    }
+
+    /// In single precision.
+    pub(super) fn linear(&mut self, layer: &Linear, input: &tch::Tensor) -> tch::Tensor {
+        let output = input.to_kind(Kind::Float).matmul(&self.parameter(&layer.weight));
+        match &layer.bias {
+            Some(bias) => output + self.parameter(bias),
+            None => output,
+        }
     }
 
     /// PyTorch's leaf of a parameter, one for all passes.
