@@ -159,5 +159,11 @@ fn cifar_or_download(which: Cifar, args: &DataArgs) -> Result<TrainingData> {
             }
         }
     };
+    if !which.is_published(&train, &test) {
+        eprintln!(
+            "{name}: {} does not have the published images and labels in their order; figures from it do not compare",
+            dir.display()
+        );
+    }
     Ok(TrainingData { name: name.to_owned(), train, test, test_is_drawn: false })
 }

@@ -33,6 +33,8 @@ pub struct ChosenDevice {
     pub device: Device,
     /// What it is.
     pub name: String,
+    /// Whether kernels are chosen when they are first needed, which can take minutes.
+    pub chooses_kernels: bool,
 }
 
 impl fmt::Display for ChosenDevice {
@@ -67,7 +69,11 @@ impl DeviceChoice {
 
 fn cpu() -> ChosenDevice {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    ChosenDevice { device: Device::flex(), name: format!("CPU ({threads} threads){}", processor()) }
+    ChosenDevice {
+        device: Device::flex(),
+        name: format!("CPU ({threads} threads){}", processor()),
+        chooses_kernels: false,
+    }
 }
 
 /// The processor's name after a comma, where the system tells it.
@@ -81,7 +87,7 @@ fn processor() -> String {
 fn libtorch() -> Result<ChosenDevice> {
     #[expect(deprecated, reason = "twice as fast as Burn's own CPU backend")]
     let device = Device::libtorch();
-    Ok(ChosenDevice { device, name: format!("CPU (libtorch){}", processor()) })
+    Ok(ChosenDevice { device, name: format!("CPU (libtorch){}", processor()), chooses_kernels: false })
 }
 
 #[cfg(not(feature = "libtorch"))]
@@ -97,7 +103,7 @@ fn libtorch_cuda() -> Result<ChosenDevice> {
     );
     #[expect(deprecated, reason = "several times as fast as the GPU backends that come after it")]
     let device = Device::libtorch_cuda(0);
-    Ok(ChosenDevice { device, name: "CUDA GPU 0 (libtorch)".to_owned() })
+    Ok(ChosenDevice { device, name: "CUDA GPU 0 (libtorch)".to_owned(), chooses_kernels: false })
 }
 
 #[cfg(not(feature = "libtorch"))]
@@ -107,7 +113,7 @@ fn libtorch_cuda() -> Result<ChosenDevice> {
 
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<ChosenDevice> {
-    Ok(ChosenDevice { device: Device::cuda(0), name: "CUDA GPU 0".to_owned() })
+    Ok(ChosenDevice { device: Device::cuda(0), name: "CUDA GPU 0".to_owned(), chooses_kernels: true })
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -140,7 +146,8 @@ mod gpu {
         let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
         kinds.iter().find_map(|(device_type, kind)| {
             let info = infos.iter().find(|info| info.device_type == *device_type)?;
-            Some(ChosenDevice { device: Device::wgpu(kind.clone()), name: format!("{} ({})", info.name, info.backend) })
+            let name = format!("{} ({})", info.name, info.backend);
+            Some(ChosenDevice { device: Device::wgpu(kind.clone()), name, chooses_kernels: true })
         })
     }
 }

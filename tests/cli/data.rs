@@ -73,8 +73,10 @@ fn cifar100_is_read_with_its_fine_labels() {
         cifar100_files(2).into_iter().map(|(name, bytes)| (format!("cifar-100-binary/{name}"), bytes)).collect();
     fs::write(data.join("cifar-100-binary.tar.gz"), tar_gz(&named)).unwrap();
     let settings = [("--data", path(&data)), ("--epochs", "1"), ("--fold", "5"), ("--folds", "5"), ("--batch", "40")];
-    let printed = stdout(eloc().args(training_args("cifar100", &out, &settings)));
+    let output = eloc().args(training_args("cifar100", &out, &settings)).output().unwrap();
+    let [printed, warning] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(printed.starts_with("cifar100: 100 training images of 100 classes"), "{printed}");
+    assert!(warning.contains(path(&data)) && warning.contains("not have the published images and labels"), "{warning}");
     let manifest = manifest(&out);
     assert_eq!(manifest["classes"][19], "cattle");
     assert_eq!(manifest["folds"][0]["left_out"][19], 24);
