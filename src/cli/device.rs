@@ -101,7 +101,7 @@ fn libtorch_cuda() -> Result<ChosenDevice> {
         tch::Cuda::is_available(),
         "device libtorch-cuda: expected an NVIDIA GPU and a PyTorch that can use it, found none"
     );
-    #[expect(deprecated, reason = "several times as fast as the GPU backends that come after it")]
+    #[expect(deprecated, reason = "PyTorch's kernels for a GPU, beside Burn's own")]
     let device = Device::libtorch_cuda(0);
     Ok(ChosenDevice { device, name: "CUDA GPU 0 (libtorch)".to_owned(), chooses_kernels: false })
 }
