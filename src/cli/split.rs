@@ -1,7 +1,7 @@
 //! `eloc split`: which classes each fold leaves out.
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use eloc::fold;
 
 use super::output;
@@ -9,8 +9,8 @@ use super::output;
 /// What `eloc split` takes.
 #[derive(Args, Debug)]
 pub struct SplitArgs {
-    /// Number of classes.
-    #[arg(long)]
+    /// Number of classes, at most as many as a data set can have.
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(..=u64::from(u16::MAX)))]
     classes: usize,
     /// Number of folds.
     #[arg(long, default_value_t = fold::DEFAULT_FOLDS)]

@@ -52,6 +52,14 @@ fn more_folds_than_classes_are_refused() {
     refused(eloc().args(["split", "--classes", "10", "--folds", "11"]), &parts);
 }
 
+#[test]
+fn more_classes_than_labels_have_room_for_are_refused() {
+    let output = eloc().args(["split", "--classes", "65536"]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("--classes") && message.contains("65536 is not in"), "{message}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn full_disk_behind_the_output_is_an_error() {
