@@ -32,7 +32,7 @@ impl<'a> Graph<'a> {
             Classifier::DenseNet(net) => net.fc.weight.val(),
             Classifier::WideResNet(net) => net.fc.weight.val(),
         };
-        torch(weight).map(|_| Graph { net, layers: Layers { parameters: Vec::new() }, passes: Vec::new() })
+        torch(weight).map(|_| Graph { net, layers: Layers::default(), passes: Vec::new() })
     }
 
     /// Logits `[n, classes]` in training mode of `images` `[n, 3, 32, 32]`, normalised; also moves the running statistics.
@@ -68,6 +68,7 @@ impl<'a> Graph<'a> {
 }
 
 /// PyTorch's counterparts of the networks' layers, and the parameters they have met.
+#[derive(Default)]
 pub(super) struct Layers {
     parameters: Vec<(ParamId, tch::Tensor)>,
 }

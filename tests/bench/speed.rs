@@ -124,7 +124,8 @@ fn forward(bencher: Bencher, case: &Case) {
     let member = case.member(folds().remove(0));
     bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
         let logits = member.classifier.forward(image_tensor(&images, &Normalisation::default(), &case.device));
-        logits.into_data()
+        // Data whose values are not asked for may not have been computed yet.
+        logits.into_data().try_to_vec::<f32>().expect("logits are single precision")
     });
 }
 
