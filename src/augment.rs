@@ -148,7 +148,7 @@ mod tests {
         fn result_is_one_of_the_crops_of_the_padded_image(
             image in proptest::collection::vec(1_u8.., PIXELS), padding in 0_usize..5, reflect: bool, flip: bool, seed: u64,
         ) {
-            let settings = Augmentation { padding, padding_mode: if reflect { Reflect } else { Constant }, flip, cutout: 0 };
+            let settings = Augmentation { padding_mode: if reflect { Reflect } else { Constant }, ..black(padding, flip) };
             let out = augmented(&image, settings, seed);
             let crops = (0..=2 * padding).flat_map(|top| (0..=2 * padding).map(move |left| (top, left)));
             let found = crops.flat_map(|(top, left)| [(top, left, false), (top, left, true)])
@@ -172,7 +172,7 @@ mod tests {
 
         #[test]
         fn reflected_padding_of_a_plain_image_does_not_show(padding in 0_usize..200, seed: u64) {
-            let settings = Augmentation { padding, padding_mode: Reflect, flip: true, cutout: 0 };
+            let settings = Augmentation { padding_mode: Reflect, ..black(padding, true) };
             prop_assert_eq!(augmented(&[7; PIXELS], settings, seed), vec![7; PIXELS]);
         }
 

@@ -93,23 +93,11 @@ impl DenseNet {
     #[cfg(feature = "libtorch")]
     pub(super) fn torch(&self, images: &tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
         let mut x = layers.convolution(&self.conv1, images);
-        for (block, transition) in
-            [(&self.block1, Some(&self.trans1)), (&self.block2, Some(&self.trans2)), (&self.block3, None)]
-        {
+        for (block, transition) in [(&self.block1, &self.trans1), (&self.block2, &self.trans2)] {
             x = block.iter().fold(x, |x, layer| layer.torch(x, layers));
-            if let Some(transition) = transition {
-                let activated = layers.activation(&transition.bn1, &x);
-                let convolved = layers.convolution(&transition.conv1, &activated);
-                x = layers.dropout(&transition.dropout, convolved).avg_pool2d(
-                    [2, 2],
-                    [2, 2],
-                    [0, 0],
-                    false,
-                    true,
-                    None,
-                );
-            }
+            x = transition.torch(&x, layers);
         }
+        x = self.block3.iter().fold(x, |x, layer| layer.torch(x, layers));
         let features = layers.activation(&self.bn1, &x).mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float);
         layers.linear(&self.fc, &features)
     }
@@ -170,6 +158,13 @@ impl Transition {
         let x = self.conv1.forward(relu(batch_norm(&self.bn1, input)));
         let x = self.dropout.forward(x);
         avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn torch(&self, input: &tch::Tensor, layers: &mut super::torch::Layers) -> tch::Tensor {
+        let x = layers.activation(&self.bn1, input);
+        let x = layers.convolution(&self.conv1, &x);
+        layers.dropout(&self.dropout, x).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
     }
 }
 

@@ -13,10 +13,12 @@ if [ "${LIBTORCH_USE_PYTORCH:-}" = 1 ]; then features+=(--features libtorch); fi
 if [ "$device" = cuda ]; then features+=(--features cuda); fi
 torch_device=cpu
 batches=(32 8 4)
-if [ "$device" = gpu ] || [ "$device" = cuda ] || [ "$device" = libtorch-cuda ]; then
+case $device in
+gpu | cuda | libtorch-cuda)
     torch_device=${TORCH_DEVICE:-cuda}
     batches=(248 100 100)
-fi
+    ;;
+esac
 if [ "$device" != cpu ]; then export ELOC_BENCH_DEVICE=$device; fi
 
 out=$(mktemp -d)
