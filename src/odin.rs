@@ -1,6 +1,8 @@
 //! ODIN's input perturbation (Liang et al. 2018): a small step that raises the network's confidence, more so for
 //! in-distribution images.
 
+use std::fmt;
+
 use burn::tensor::{Int, Tensor, activation::softmax};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,15 @@ pub enum GradientMode {
     CrossEntropy,
     /// Entropy of softmax(z/T), as the paper writes it.
     Entropy,
+}
+
+impl fmt::Display for GradientMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GradientMode::CrossEntropy => "cross-entropy",
+            GradientMode::Entropy => "entropy",
+        })
+    }
 }
 
 /// Settings of the perturbation.

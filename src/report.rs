@@ -182,10 +182,6 @@ impl Report {
             Definition::Standard => "standard",
             Definition::Reference => "reference",
         };
-        let gradient = match gradient {
-            crate::odin::GradientMode::CrossEntropy => "cross-entropy",
-            crate::odin::GradientMode::Entropy => "entropy",
-        };
         let accuracy =
             self.id.accuracy.map_or(String::new(), |accuracy| format!(", ensemble accuracy {:.2}", 100.0 * accuracy));
         let epsilon = match self.ood.iter().any(|set| set.epsilon.is_some()) {

@@ -36,14 +36,18 @@ impl OdinArgs {
     }
 }
 
+/// Loss whose gradient is followed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum GradientChoice {
+pub enum GradientChoice {
+    /// Cross-entropy to the predicted class, as ODIN and the method's published code do.
     CrossEntropy,
+    /// Entropy, as the paper writes it.
     Entropy,
 }
 
 impl GradientChoice {
-    fn mode(self) -> GradientMode {
+    /// The loss itself.
+    pub fn mode(self) -> GradientMode {
         match self {
             GradientChoice::CrossEntropy => GradientMode::CrossEntropy,
             GradientChoice::Entropy => GradientMode::Entropy,

@@ -30,6 +30,7 @@ use clap::Args;
 use eloc::{
     ensemble::Score,
     metrics::Metrics,
+    odin::Odin,
     recipe::Averaging,
     report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
     weights::Manifest,
@@ -193,11 +194,12 @@ fn made_with(provenance: &Provenance) -> String {
 }
 
 fn tuning(tuning: &Tuning) -> String {
-    let mut text = markdown_header(&[], &["epsilon", "T", "AUROC", "FPR95"]);
+    let mut text = markdown_header(&["gradient"], &["epsilon", "T", "AUROC", "FPR95"]);
     for trial in &tuning.trials {
         let [fpr, _, auroc, ..] = report::cells(&trial.metrics);
         let best = if trial.odin == tuning.best { "**" } else { "" };
-        let cells = [trial.odin.epsilon.to_string(), trial.odin.temperature.to_string(), auroc, fpr];
+        let Odin { temperature, epsilon, gradient } = trial.odin;
+        let cells = [gradient.to_string(), epsilon.to_string(), temperature.to_string(), auroc, fpr];
         text += &markdown_row(&cells.map(|cell| format!("{best}{cell}{best}")));
     }
     let (name, images) = &tuning.ood;

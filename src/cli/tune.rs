@@ -7,7 +7,7 @@ use clap::Args;
 use eloc::{
     ensemble::Score,
     metrics::{Definition, Metrics, metrics, threshold_at_tpr},
-    odin::Odin,
+    odin::{GradientMode, Odin},
     report::{self, Provenance},
     weights,
 };
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     data::{self, DataArgs},
     device::DeviceChoice,
+    odin::GradientChoice,
     output,
     scoring::{self, Cache},
     store,
@@ -37,7 +38,10 @@ pub struct TuneArgs {
     /// Epsilons to try at the weights' temperature.
     #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004])]
     epsilons: Vec<f64>,
-    /// Temperatures to try at the best epsilon.
+    /// Losses whose gradients to follow, each with all epsilons [default: that of the weights].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    gradients: Vec<GradientChoice>,
+    /// Temperatures to try at the best of these.
     #[arg(long, value_delimiter = ',', default_values_t = [1.0, 10.0, 100.0, 1000.0])]
     temperatures: Vec<f64>,
     /// Take only the first N out-of-distribution images.
@@ -131,7 +135,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         }
         manifest.odin = odin;
         let scores = |what: &str, images: &[u8]| -> Result<Vec<f64>> {
-            let what = format!("{what}, epsilon {}, T {}", odin.epsilon, odin.temperature);
+            let what = format!("{what}, {} gradient, epsilon {}, T {}", odin.gradient, odin.epsilon, odin.temperature);
             let outputs = scoring::outputs(&manifest, &members, &what, images, Some(&cache), &device.device)?;
             Ok(scoring::view(&manifest, &members, &outputs).scores(Score::Eloc))
         };
@@ -144,8 +148,14 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         tuning.trials.push(Trial { odin, metrics });
         Ok(())
     };
-    for &epsilon in &args.epsilons {
-        try_out(&mut tuning, Odin { epsilon, ..before })?;
+    let gradients: Vec<GradientMode> = match args.gradients.is_empty() {
+        true => vec![before.gradient],
+        false => args.gradients.iter().map(|gradient| gradient.mode()).collect(),
+    };
+    for gradient in gradients {
+        for &epsilon in &args.epsilons {
+            try_out(&mut tuning, Odin { epsilon, gradient, ..before })?;
+        }
     }
     for &temperature in &args.temperatures {
         let odin = Odin { temperature, ..tuning.best };
@@ -169,14 +179,15 @@ pub fn run(args: &TuneArgs) -> Result<()> {
 impl Tuning {
     fn text(&self) -> String {
         let mut text = format!(
-            "{} held-out training images against {} of {}, percent\n{:>10}{:>10}{:>10}{:>10}\n",
-            self.id_images, self.ood.1, self.ood.0, "epsilon", "T", "AUROC", "FPR95"
+            "{} held-out training images against {} of {}, percent\n{:>15}{:>10}{:>10}{:>10}{:>10}\n",
+            self.id_images, self.ood.1, self.ood.0, "gradient", "epsilon", "T", "AUROC", "FPR95"
         );
         for trial in &self.trials {
             let [fpr, _, auroc, ..] = report::cells(&trial.metrics);
-            let Odin { epsilon, temperature, .. } = trial.odin;
-            text += &format!("{epsilon:>10}{temperature:>10}{auroc:>10}{fpr:>10}\n");
+            let Odin { epsilon, temperature, gradient } = trial.odin;
+            text += &format!("{gradient:>15}{epsilon:>10}{temperature:>10}{auroc:>10}{fpr:>10}\n");
         }
-        text + &format!("best: --epsilon {} --temperature {}\n", self.best.epsilon, self.best.temperature)
+        let Odin { epsilon, temperature, gradient } = self.best;
+        text + &format!("best: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n")
     }
 }

@@ -7,7 +7,17 @@ use super::tool::{CLASSES, Trained, eloc, evaluate, json, manifest, path, refuse
 fn tune(weights: &Path, dataset: &Path, data: &Path) -> Command {
     let mut command = eloc();
     command.args(["tune", "--device", "cpu", "--weights", path(weights), "--dataset", path(dataset)]);
-    command.args(["--data", path(data), "--ood", "uniform:30", "--epsilons", "0,0.004", "--temperatures", "1,1000"]);
+    command.args([
+        "--data",
+        path(data),
+        "--ood",
+        "uniform:30",
+        "--epsilons",
+        "0.002,0.004",
+        "--temperatures",
+        "1,1000",
+    ]);
+    command.args(["--gradients", "cross-entropy,entropy"]);
     command
 }
 
@@ -23,16 +33,21 @@ fn best_setting_is_chosen_on_held_out_images_and_written_with_its_threshold() {
     assert_eq!(manifest(&weights), before, "nothing is written without --write");
     let tuning = json(&file);
     let trials = tuning["trials"].as_array().unwrap();
-    // Two epsilons at T 1000, then T 1 at the better of them.
-    assert_eq!(trials.len(), 3, "{table}");
+    // Two gradients with two epsilons each at T 1000, then T 1 at the best of them.
+    assert_eq!(trials.len(), 5, "{table}");
+    let gradients: Vec<_> = trials[..4].iter().map(|trial| &trial["gradient"]).collect();
+    assert_eq!(gradients, ["cross-entropy", "cross-entropy", "entropy", "entropy"]);
     // One image of each class was held out.
     assert_eq!(tuning["id_images"], CLASSES);
     let auroc = |trial: &serde_json::Value| trial["auroc"].as_f64().unwrap();
     let best = trials.iter().map(auroc).fold(0.0, f64::max);
     let chosen = trials.iter().find(|trial| auroc(trial) == best).unwrap();
-    assert_eq!(chosen["epsilon"], tuning["best"]["epsilon"]);
-    let epsilon = chosen["epsilon"].as_f64().unwrap();
+    for setting in ["epsilon", "temperature", "gradient"] {
+        assert_eq!(chosen[setting], tuning["best"][setting]);
+    }
+    let (epsilon, gradient) = (chosen["epsilon"].as_f64().unwrap(), chosen["gradient"].as_str().unwrap());
     assert!(table.contains(&format!("best: --epsilon {epsilon} ")), "{table}");
+    assert!(table.trim_end().ends_with(&format!("--gradient {gradient}")), "{table}");
 
     stdout(tune(&weights, images, dir.path()).arg("--write"));
     let after = manifest(&weights);
