@@ -88,15 +88,24 @@ impl Cli {
             Command::Split(args) => split::run(args),
             Command::Metrics(args) => metrics::run(args),
             Command::Data(args) => args.names.iter().try_for_each(|name| {
-                let path = download::fetch(name, &args.data.dir(), args.data.mirror.as_deref())?;
+                let dir = args.data.dir();
+                let path = match files::unpacked(name, &dir) {
+                    Some(folder) => folder,
+                    None => download::fetch(name, &dir, args.data.mirror.as_deref())?,
+                };
                 output::line(format_args!("{name}: {}", path.display()))
             }),
         }
     }
 }
 
-/// The command line, with the tool's name in place of its path.
+/// The command line as a shell takes it, with the tool's name in place of its path.
 fn command_line() -> String {
-    let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let arguments = std::env::args_os().skip(1).map(|argument| quoted(argument.to_string_lossy().as_ref()));
     std::iter::once("eloc".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    shlex::try_quote(argument).expect("arguments have no zero bytes").into_owned()
 }

@@ -132,6 +132,9 @@ impl Manifest {
         if !self.normalisation.std.iter().all(|&std| std > 0.0) {
             return refused("standard deviations above 0", format!("{:?}", self.normalisation.std));
         }
+        if self.fold_count == 0 {
+            return refused("a fold_count of at least 1", "0".to_owned());
+        }
         let folds = || self.folds.iter().map(|entry| &entry.fold);
         if let Some((before, fold)) = folds().zip(folds().skip(1)).find(|(before, fold)| before.number >= fold.number) {
             return refused("folds by number", format!("fold {} after fold {}", fold.number, before.number));

@@ -60,6 +60,16 @@ pub fn has_cifar(dir: &Path, which: Cifar) -> bool {
     cifar_paths(dir, which).iter().any(|path| path.exists())
 }
 
+/// The folder in `dir` to which someone has unpacked the archive of the data set `name`, which is read in its place.
+pub fn unpacked(name: &str, dir: &Path) -> Option<PathBuf> {
+    let folder = match name {
+        "cifar10" => cifar_paths(dir, Cifar::Ten)[0].clone(),
+        "cifar100" => cifar_paths(dir, Cifar::Hundred)[0].clone(),
+        _ => dir.join(name),
+    };
+    (SOURCES.iter().any(|source| source.name == name) && folder.is_dir()).then_some(folder)
+}
+
 /// The unpacked folder and the official archive.
 fn cifar_paths(dir: &Path, which: Cifar) -> [PathBuf; 2] {
     match which {

@@ -8,10 +8,10 @@ use eloc::odin::{GradientMode, Odin};
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct OdinArgs {
     /// Softmax temperature [default: that of the weights; 1000 for new ones, as in the paper].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Size of the perturbation, in units of the 0 to 1 pixel range [default: that of the weights; 0.002 for new ones].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub epsilon: Option<f64>,
     /// Loss whose gradient is followed [default: that of the weights; cross-entropy for new ones].
     #[arg(long, value_enum)]

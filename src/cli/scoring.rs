@@ -11,7 +11,6 @@ use burn::tensor::Device;
 use eloc::{
     ensemble::{FoldOutputs, Member, Outputs, Score},
     image::PIXELS,
-    odin::Odin,
     self_test,
     weights::{FoldEntry, Manifest, sha256},
 };
@@ -43,9 +42,10 @@ impl<'a> Cache<'a> {
     }
 
     /// One file for each fold's weights, images and perturbation, and for the code and the device that compute them.
-    fn path(&self, entry: &FoldEntry, images: &[u8], odin: &Odin) -> PathBuf {
+    fn path(&self, manifest: &Manifest, entry: &FoldEntry, images: &[u8]) -> PathBuf {
         let source = env!("ELOC_SOURCE");
-        let key = format!("{} {} {odin:?} {source} {}", entry.sha256, sha256(images), self.device);
+        let Manifest { odin, normalisation, .. } = manifest;
+        let key = format!("{} {} {odin:?} {normalisation:?} {source} {}", entry.sha256, sha256(images), self.device);
         self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
     }
 
@@ -82,7 +82,7 @@ pub fn outputs(
     let bar = progress::images(count * members.len(), what.to_owned());
     let mut all = Vec::new();
     for (member, entry) in members.iter().zip(&manifest.folds) {
-        let path = cache.map(|cache| cache.path(entry, images, &manifest.odin));
+        let path = cache.map(|cache| cache.path(manifest, entry, images));
         let cached = path.as_deref().and_then(|path| Cache::read(path, count * member.fold.kept.len()));
         if let (Some(cache), Some(_)) = (cache, &cached) {
             cache.used.set(true);

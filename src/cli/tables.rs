@@ -29,8 +29,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use eloc::{
     ensemble::Score,
-    metrics::Metrics,
-    odin::Odin,
+    metrics::{Definition, Metrics},
+    odin::{GradientMode, Odin},
     recipe::Averaging,
     report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
     weights::Manifest,
@@ -116,8 +116,13 @@ fn read<T: DeserializeOwned>(folder: &Path, file: &str) -> Result<T> {
 /// What the numbers of a report are and where they come from.
 fn settings(report: &Report) -> String {
     let accuracy = report.id.accuracy.map_or(String::new(), |share| format!(", accuracy {}", percent(share)));
+    let gradient = match report.odin.gradient {
+        GradientMode::CrossEntropy => String::new(),
+        other => format!(", {other} gradient"),
+    };
     format!(
-        "Percent; {} folds of `{}`, T {}, epsilon {}; {} test images of {}{accuracy}. {}",
+        "Percent{}; {} folds of `{}`, T {}, epsilon {}{gradient}; {} test images of {}{accuracy}. {}",
+        by(report.definition),
         report.folds,
         report.network,
         report.odin.temperature,
@@ -126,6 +131,14 @@ fn settings(report: &Report) -> String {
         report.id.name,
         made_by(&report.provenance),
     )
+}
+
+/// Which definitions of the metrics were taken, where they are not the standard ones.
+fn by(definition: Definition) -> &'static str {
+    match definition {
+        Definition::Standard => "",
+        Definition::Reference => " by the published code's definitions",
+    }
 }
 
 fn made_by(provenance: &Provenance) -> String {
@@ -230,13 +243,21 @@ fn rows<'a>(sets: &[&str], lines: impl Iterator<Item = &'a str>, folder: &Path) 
                 bail!("{file}: expected the set {set} in it, found none");
             };
             line.extend(cells(&row.metrics));
-            sizes.push((report.id.name.clone(), report.id.images, set.images));
+            sizes.push((report.definition, report.id.name.clone(), report.id.images, set.images));
         }
         text += &markdown_row(&line);
     }
-    let Some((id, id_images, images)) = sizes.first() else { bail!("expected rows, found none") };
-    ensure!(sizes.iter().all(|size| *size == sizes[0]), "expected the same images in every report, found {sizes:?}");
-    Ok(text + &format!("\n{what}; {id_images} test images of {id} against {images} of {}.", sets.join(", ")))
+    let Some((definition, id, id_images, images)) = sizes.first() else { bail!("expected rows, found none") };
+    ensure!(
+        sizes.iter().all(|size| *size == sizes[0]),
+        "expected the same definitions and images in every report, found {sizes:?}"
+    );
+    Ok(text
+        + &format!(
+            "\n{what}{}; {id_images} test images of {id} against {images} of {}.",
+            by(*definition),
+            sets.join(", ")
+        ))
 }
 
 fn find<'a>(report: &'a Report, set: &str, score: Score) -> Option<(&'a OodSet, &'a ScoreMetrics)> {

@@ -12,7 +12,7 @@ use eloc::{
     odin::Odin,
     recipe::Recipe,
     report::Provenance,
-    train::{Event, FoldData, TrainedFold, train_fold},
+    train::{Event, FoldData, TrainedFold, steps_per_epoch, train_fold},
     weights::{self, FORMAT, FoldEntry, Manifest},
 };
 
@@ -39,6 +39,12 @@ mod validation;
 const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
 /// Share of the held-out training images that the threshold accepts.
 pub const THRESHOLD_TPR: f64 = 0.95;
+/// Steps of a fold below which the tool says that they are few, and those that it proposes instead: about as many as the
+/// quick recipe takes on CIFAR-10.
+const FEW_STEPS: usize = 200;
+const ENOUGH_STEPS: usize = 1000;
+/// Held-out images below which the threshold is said to come from few.
+const FEW_HELD_OUT: usize = 100;
 /// Images of each set that the built-in set's ensemble is measured on after its training.
 const SHAPES_OOD_IMAGES: usize = 2000;
 
@@ -188,6 +194,15 @@ fn announce(
         progress::duration(step.mul_f64(progress.steps_left() as f64)),
         images as f64 / step.as_secs_f64()
     ))?;
+    let kept = folds[0].partition(&train.labels).0.len();
+    let steps = steps_per_epoch(kept, recipe.batch) * recipe.total_epochs();
+    if steps < FEW_STEPS {
+        output::aside(format_args!(
+            "a fold takes only {steps} steps, in which it learns little; \
+             --batch 32 --left-out-batch 8 --epochs {} would be about {ENOUGH_STEPS}",
+            ENOUGH_STEPS.div_ceil(steps_per_epoch(kept, 32))
+        ))?;
+    }
     Ok(())
 }
 
@@ -239,6 +254,12 @@ fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDe
         Some(threshold) => threshold,
         None => {
             let scores = scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?;
+            if scores.len() < FEW_HELD_OUT {
+                output::aside(format_args!(
+                    "the threshold for known images comes from {} held-out images only; --hold-out keeps more",
+                    scores.len()
+                ))?;
+            }
             threshold_at_tpr(&scores, THRESHOLD_TPR)
         }
     };
@@ -257,8 +278,10 @@ fn next(out: &Path, data: &TrainingData, args: &TrainArgs) -> Result<()> {
         let ood = ["patterns", "uniform", "gaussian"].map(|name| format!("{name}:{SHAPES_OOD_IMAGES}"));
         evaluate::run(&EvaluateArgs::new(out, data::SHAPES, &ood, &args.data, args.device))?;
     }
-    let (id, out) = (if args.dataset == "auto" { &data.name } else { &args.dataset }, out.display());
-    let dir = args.data.dir.as_ref().map_or(String::new(), |dir| format!(" --data {}", dir.display()));
+    let id = super::quoted(if args.dataset == "auto" { &data.name } else { &args.dataset });
+    let shown = |path: &Path| super::quoted(&path.to_string_lossy());
+    let dir = args.data.dir.as_ref().map_or(String::new(), |dir| format!(" --data {}", shown(dir)));
+    let out = shown(out);
     output::line(format_args!("\nThe weights are in {out}. Try them on images of your own:"))?;
     output::line(format_args!("  cargo run --release -- score --weights {out} FOLDER_OR_ARCHIVE"))?;
     output::line(format_args!(

@@ -188,6 +188,11 @@ impl Tuning {
             text += &format!("{gradient:>15}{epsilon:>10}{temperature:>10}{auroc:>10}{fpr:>10}\n");
         }
         let Odin { epsilon, temperature, gradient } = self.best;
-        text + &format!("best: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n")
+        text += &format!("best: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n");
+        let largest = self.trials.iter().map(|trial| trial.odin.epsilon).fold(0.0, f64::max);
+        if epsilon == largest {
+            text += "that is the largest epsilon of those tried; a larger one may do better on these images, and worse on others\n";
+        }
+        text
     }
 }

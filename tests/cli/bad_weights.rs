@@ -64,6 +64,7 @@ fn manifest_of_values_that_do_not_fit_is_refused() {
         ("/folds/1/number", json!(1), "folds by number, found fold 1 after fold 1"),
         ("/folds/1/left_out/0", json!(6), "of 6 in fold 2"),
         ("/odin/temperature", json!(0), "a temperature above 0 and an epsilon of at least 0, found 0 and 0.002"),
+        ("/fold_count", json!(0), "a fold_count of at least 1, found 0"),
         ("/hold_out", json!(1), "hold_out from 0 to below 1, found 1"),
         ("/normalisation/std/2", json!(0), "standard deviations above 0"),
     ] {

@@ -120,6 +120,17 @@ fn data_that_cannot_be_fetched_is_an_error() {
     assert!(files(dir.path()).is_empty());
 }
 
+#[test]
+fn sets_that_are_there_unpacked_are_not_fetched() {
+    let dir = scratch();
+    for (name, folder) in [("cifar10", "cifar-10-batches-bin"), ("Imagenet", "Imagenet")] {
+        let folder = dir.path().join(folder);
+        fs::create_dir(&folder).unwrap();
+        let found = stdout(eloc().args(["data", name, "--mirror", NO_MIRROR, "--data", path(dir.path())]));
+        assert_eq!(found, format!("{name}: {}\n", path(&folder)));
+    }
+}
+
 /// A file of that name that is not the published one is kept, since it may be the user's own.
 #[test]
 fn archive_that_is_not_the_published_one_is_not_passed_for_it() {

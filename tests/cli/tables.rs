@@ -66,6 +66,32 @@ fn tables_are_made_from_the_files_that_they_name() {
 }
 
 #[test]
+fn other_gradients_and_definitions_are_named_and_not_mixed() {
+    let table = |what: &str| format!("<!-- eloc tables: {what}\n-->\n<!-- end of table -->\n");
+    let row = "rows uniform\na | other.json | eloc";
+    let (dir, file) = page(&[table("metrics other.json"), table(row)].concat());
+    let Trained { images, weights, .. } = Trained::shared();
+    let mut command = evaluate(weights, images, dir.path(), &["uniform:20"]);
+    command.args([
+        "--gradient",
+        "entropy",
+        "--definition",
+        "reference",
+        "--json",
+        path(&dir.path().join("other.json")),
+    ]);
+    stdout(&mut command);
+    stdout(&mut tables(&file, &[]));
+    let made = fs::read_to_string(&file).unwrap();
+    assert!(made.contains(", entropy gradient;"), "{made}");
+    assert_eq!(made.matches("Percent by the published code's definitions;").count(), 2, "{made}");
+
+    let mixed = table(&format!("{row}\nb | report.json | eloc"));
+    fs::write(&file, &mixed).unwrap();
+    refused(&mut tables(&file, &[]), &["expected the same definitions and images in every report"]);
+}
+
+#[test]
 fn tables_that_cannot_be_made_are_refused_and_the_file_stays() {
     for (table, parts) in [
         ("<!-- eloc tables: metrics nothing.json -->\n<!-- end of table -->\n", &["nothing.json"][..]),

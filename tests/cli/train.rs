@@ -86,6 +86,9 @@ fn training_says_what_it_does_where_and_what_to_do_next() {
     assert_eq!(lines[0], first);
     assert!(lines[1].starts_with("device CPU") && lines[1].ends_with(path(weights)), "{}", lines[1]);
     assert!(lines[2].starts_with("about "), "{}", lines[2]);
+    // 36 kept images, one held out for each of 6 classes.
+    assert!(lines[3].starts_with("a fold takes only "), "{}", lines[3]);
+    assert!(printed.contains("comes from 6 held-out images only"), "{printed}");
     assert_eq!(lines.iter().filter(|line| line.contains(" epoch ") && line.contains("AUROC")).count(), FOLDS * EPOCHS);
     assert!(printed.contains(&format!("score --weights {}", path(weights))), "{printed}");
 }
@@ -192,6 +195,8 @@ fn refused_settings_do_not_claim_the_folder() {
     let folder = scratch();
     let out = folder.path().join("run");
     refused(&mut train(images, &out, &[("--select", "paper")]), &["--select paper", "--validation-ood"]);
+    let by_test_images = [("--select", "reference"), ("--validation-ood", "uniform:4"), ("--logit-norm", "0.1")];
+    refused(&mut train(images, &out, &by_test_images), &["--select reference", "expected no --logit-norm"]);
     assert!(files(&out).is_empty());
 }
 

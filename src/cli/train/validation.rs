@@ -37,6 +37,11 @@ impl Validation {
             ),
             None => None,
         };
+        ensure!(
+            recipe.selection != Selection::Reference || recipe.loss.logit_norm.is_none(),
+            "--select reference: expected no --logit-norm, whose logits the validation images scale, found test images as \
+             these; take another --select"
+        );
         if recipe.selection != Selection::Reference {
             return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images) });
         }
