@@ -189,8 +189,8 @@ impl Tuning {
         }
         let Odin { epsilon, temperature, gradient } = self.best;
         text += &format!("best: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n");
-        let largest = self.trials.iter().map(|trial| trial.odin.epsilon).fold(0.0, f64::max);
-        if epsilon == largest {
+        let tried = || self.trials.iter().map(|trial| trial.odin.epsilon);
+        if tried().any(|other| other < epsilon) && tried().all(|other| other <= epsilon) {
             text += "that is the largest epsilon of those tried; a larger one may do better on these images, and worse on others\n";
         }
         text
