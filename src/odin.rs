@@ -24,7 +24,7 @@ pub enum GradientMode {
 
 impl fmt::Display for GradientMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             GradientMode::CrossEntropy => "cross-entropy",
             GradientMode::Entropy => "entropy",
         })

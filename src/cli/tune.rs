@@ -191,7 +191,8 @@ impl Tuning {
         text += &format!("best: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n");
         let tried = || self.trials.iter().map(|trial| trial.odin.epsilon);
         if tried().any(|other| other < epsilon) && tried().all(|other| other <= epsilon) {
-            text += "that is the largest epsilon of those tried; a larger one may do better on these images, and worse on others\n";
+            text +=
+                "that is the largest epsilon tried; a larger one may do better on these images and worse on others\n";
         }
         text
     }
