@@ -43,7 +43,7 @@ pub struct Provenance {
     pub commit: Option<String>,
     /// The device.
     pub device: String,
-    /// Seconds it took in this process; results of an earlier run that were at hand took none.
+    /// Seconds it took, with those that an earlier run took for what it left.
     pub seconds: f64,
 }
 
@@ -177,22 +177,31 @@ impl Report {
     }
 
     fn heading(&self) -> String {
-        let Odin { temperature, epsilon, gradient } = self.odin;
+        let Odin { temperature, gradient, .. } = self.odin;
         let definition = match self.definition {
             Definition::Standard => "standard",
             Definition::Reference => "reference",
         };
         let accuracy =
             self.id.accuracy.map_or(String::new(), |accuracy| format!(", ensemble accuracy {:.2}", 100.0 * accuracy));
-        let epsilon = match self.ood.iter().any(|set| set.epsilon.is_some()) {
-            true => "epsilon by set".to_owned(),
-            false => format!("epsilon {epsilon}"),
-        };
         format!(
-            "{} folds of {} trained on {}; T {temperature}, {epsilon}, {gradient} gradient; {definition} \
+            "{} folds of {} trained on {}; T {temperature}, {}, {gradient} gradient; {definition} \
              definitions, percent\nin-distribution: {} ({} images){accuracy}\n",
-            self.folds, self.network, self.trained_on, self.id.name, self.id.images,
+            self.folds,
+            self.network,
+            self.trained_on,
+            self.epsilon(),
+            self.id.name,
+            self.id.images,
         )
+    }
+
+    /// Which epsilon the perturbation had, in words.
+    pub fn epsilon(&self) -> String {
+        match self.ood.iter().any(|set| set.epsilon.is_some()) {
+            true => "epsilon by set".to_owned(),
+            false => format!("epsilon {}", self.odin.epsilon),
+        }
     }
 }
 

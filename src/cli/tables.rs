@@ -59,7 +59,12 @@ pub fn run(args: &TablesArgs) -> Result<()> {
     for file in &args.files {
         let name = file.display();
         let old = fs::read_to_string(file).with_context(|| name.to_string())?;
-        let new = rebuilt(&old, file.parent().unwrap_or(Path::new(""))).with_context(|| name.to_string())?;
+        let has_crlf = old.contains("\r\n");
+        let mut new = rebuilt(&old.replace("\r\n", "\n"), file.parent().unwrap_or(Path::new("")))
+            .with_context(|| name.to_string())?;
+        if has_crlf {
+            new = new.replace('\n', "\r\n");
+        }
         if new == old {
             continue;
         }
@@ -77,7 +82,8 @@ fn rebuilt(text: &str, folder: &Path) -> Result<String> {
     while let Some(start) = rest.find(START) {
         let (before, from_start) = rest.split_at(start);
         let table = from_start.find(START_END).map(|at| at + START_END.len());
-        let Some((table, end)) = table.zip(from_start.find(END)).filter(|(table, end)| table <= end) else {
+        let is_right = |&(table, end): &(usize, usize)| table <= end && !from_start[table..end].contains(START);
+        let Some((table, end)) = table.zip(from_start.find(END)).filter(is_right) else {
             bail!("expected `{END}` after `{}`, found none", from_start.lines().next().unwrap_or_default());
         };
         let what = from_start[START.len()..table - START_END.len()].trim();
@@ -121,12 +127,12 @@ fn settings(report: &Report) -> String {
         other => format!(", {other} gradient"),
     };
     format!(
-        "Percent{}; {} folds of `{}`, T {}, epsilon {}{gradient}; {} test images of {}{accuracy}. {}",
+        "Percent{}; {} folds of `{}`, T {}, {}{gradient}; {} test images of {}{accuracy}. {}",
         by(report.definition),
         report.folds,
         report.network,
         report.odin.temperature,
-        report.odin.epsilon,
+        report.epsilon(),
         report.id.images,
         report.id.name,
         made_by(&report.provenance),
@@ -184,8 +190,12 @@ fn folds(folder: &Path) -> Result<String> {
     let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
     let _ = write!(
         text,
-        "\nAccuracy on held-out images of the kept classes, and AUROC of the fold's score against those of the left-out \
-         ones, at the epoch that was taken; {} epochs,{} beta {}, margin {},{} seed {}; {} in all. {first}",
+        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{} seed {}; {} in all. {first}",
+        match manifest.validation_sha256 {
+            None =>
+                "held-out images of the kept classes, and AUROC of the fold's score against those of the left-out ones",
+            Some(_) => "images of the kept classes, and AUROC of the fold's score against images given for the choice",
+        },
         recipe.total_epochs(),
         recipe.averaging.map(averaged).unwrap_or_default(),
         recipe.loss.beta,

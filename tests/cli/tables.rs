@@ -58,6 +58,13 @@ fn tables_are_made_from_the_files_that_they_name() {
         assert!(made.contains(part), "{part} in {made}");
     }
     assert!(!made.contains("\nold\n"));
+    fs::write(&file, made.replace('\n', "\r\n")).unwrap();
+    stdout(&mut tables(&file, &["--check"]));
+    fs::write(&file, format!("more\n{made}").replace('\n', "\r\n").replace("| uniform | 20 |", "| uniform | 21 |"))
+        .unwrap();
+    stdout(&mut tables(&file, &[]));
+    assert!(fs::read_to_string(&file).unwrap() == format!("more\n{made}").replace('\n', "\r\n"));
+    fs::write(&file, &made).unwrap();
     // A second time nothing changes.
     assert_eq!(stdout(&mut tables(&file, &[])), "");
     stdout(&mut tables(&file, &["--check"]));
@@ -98,6 +105,10 @@ fn tables_that_cannot_be_made_are_refused_and_the_file_stays() {
         ("<!-- eloc tables: metrics weights/manifest.json -->\n<!-- end of table -->\n", &["manifest.json"]),
         ("<!-- eloc tables: pictures report.json -->\n<!-- end of table -->\n", &["expected metrics, scores"]),
         ("<!-- eloc tables: metrics report.json -->\n", &["expected `<!-- end of table -->`"]),
+        (
+            "<!-- eloc tables: metrics report.json -->\nwords\n<!-- eloc tables: scores report.json -->\n<!-- end of table -->\n",
+            &["expected `<!-- end of table -->` after `<!-- eloc tables: metrics"],
+        ),
         (
             "<!-- eloc tables: rows noise\na | report.json | eloc\n-->\n<!-- end of table -->\n",
             &["expected the set noise"],
