@@ -11,6 +11,7 @@ use burn_store::{BurnToPyTorchAdapter, ModuleSnapshot, PytorchStore};
 use pytorch_reader::{DType, PickleValue, PytorchReader};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
 
 use crate::{
     error::{Error, Result},
@@ -73,9 +74,13 @@ impl Checkpoint {
             store = store.with_top_level_key(STATE_DICT);
         }
         let applied = classifier.load_from(&mut store).map_err(unreadable)?;
-        match applied.unused.iter().find(|name| !name.ends_with(BATCHES_TRACKED)) {
-            Some(name) => Err(format!("expected the tensors of {}, found also {name}", self.network)),
-            None => Ok(classifier.valid()),
+        if let Some(name) = applied.unused.iter().find(|name| !name.ends_with(BATCHES_TRACKED)) {
+            return Err(format!("expected the tensors of {}, found also {name}", self.network));
+        }
+        let classifier = classifier.valid();
+        match not_finite(&weights::to_exact_bytes(&classifier).map_err(unreadable)?) {
+            Some(name) => Err(format!("expected finite numbers, found others in {name}")),
+            None => Ok(classifier),
         }
     }
 }
@@ -105,6 +110,14 @@ fn inspect(path: &Path) -> std::result::Result<Checkpoint, String> {
         _ => None,
     };
     Ok(Checkpoint { network, classes, epoch, nested })
+}
+
+/// Our name of a tensor of a single-precision safetensors file that holds something else than finite numbers.
+fn not_finite(file: &[u8]) -> Option<String> {
+    let file = SafeTensors::deserialize(file).expect("the file was written here");
+    let is_finite = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("chunks of 4")).is_finite();
+    let found = file.iter().find(|(_, tensor)| !tensor.data().chunks_exact(4).all(is_finite));
+    found.map(|(name, _)| name.to_owned())
 }
 
 fn unreadable(error: impl std::fmt::Display) -> String {

@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use crate::archive;
+
 /// Functions and types that a state dict, an optimiser's state and a NumPy number are rebuilt with.
 const GLOBALS: [&str; 24] = [
     "collections.OrderedDict",
@@ -50,7 +52,12 @@ const MAX_PICKLE: u64 = 64 << 20;
 pub fn check_file(path: &Path) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     let mut file = BufReader::new(File::open(path).map_err(text)?);
-    let is_zip = file.fill_buf().map_err(text)?.starts_with(b"PK");
+    let head = file.fill_buf().map_err(text)?;
+    let is_zip = head.starts_with(b"PK");
+    // Another form that a reader may know, whose pickles lie elsewhere.
+    if archive::Format::detect(head) == Some(archive::Format::Tar) {
+        return Err("expected a zip or legacy file, found a tar archive".to_owned());
+    }
     if !is_zip {
         return (0..LEGACY_PICKLES).try_for_each(|_| check(&mut file));
     }
@@ -59,7 +66,7 @@ pub fn check_file(path: &Path) -> Result<(), String> {
     let names: Vec<String> = archive
         .file_names()
         .filter_map(|name| Some(name.ok()?.into_owned()))
-        .filter(|name| name.ends_with("/data.pkl"))
+        .filter(|name| name == "data.pkl" || name.ends_with("/data.pkl"))
         .collect();
     let [name] = &names[..] else {
         return Err(format!("expected one data.pkl in the zip file, found {}", names.len()));
@@ -146,6 +153,8 @@ fn cut_off() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn refused(pickle: &[u8], expected: &str) {
@@ -176,6 +185,28 @@ mod tests {
             refused(&[0x80, 2, opcode], &format!("{opcode:#04x}"));
         }
         refused(&[0x80, 4], "protocol 2");
+    }
+
+    /// A reader could take another one than the one that was checked.
+    #[test]
+    fn files_with_more_than_one_place_for_pickles_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("checkpoint");
+        let mut zip = zip::ZipWriter::new(File::create(&path).unwrap());
+        for name in ["archive/data.pkl", "data.pkl"] {
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(b"\x80\x02}.").unwrap();
+        }
+        zip.finish().unwrap();
+        assert!(check_file(&path).unwrap_err().contains("expected one data.pkl in the zip file, found 2"));
+
+        let mut tar = tar::Builder::new(File::create(&path).unwrap());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(0);
+        header.set_cksum();
+        tar.append_data(&mut header, "storages", &b""[..]).unwrap();
+        tar.finish().unwrap();
+        assert!(check_file(&path).unwrap_err().contains("found a tar archive"));
     }
 
     #[test]
