@@ -4,9 +4,7 @@
 //! Out: [`Metrics`], fractions from 0 to 1. In-distribution is the positive class; an image is
 //! accepted when its score is at least the threshold.
 //!
-//! [`metrics`] checks its input and is the way in. The single functions ([`auroc`] and so on, of
-//! the standard definitions) are for scores that were checked before and panic on empty sets and on
-//! scores that are not finite. Intervals come from [`bootstrap()`], plots from [`roc_curve`],
+//! [`metrics`] is the way in. Intervals come from [`bootstrap()`], plots from [`roc_curve`],
 //! [`pr_curve`] and [`histogram`].
 //!
 //! All of it works on one table, the distinct scores with how many images of each set have them,
@@ -71,57 +69,6 @@ pub fn metrics(id: &[f64], ood: &[f64], definition: Definition) -> Result<Metric
     Ok(Levels::new(id, ood)?.metrics(definition))
 }
 
-/// Area under the ROC curve: the probability that an in-distribution image scores higher than an
-/// out-of-distribution image, where equal scores count half.
-///
-/// From 0 to 1; higher is better, 0.5 is chance.
-///
-/// # Panics
-/// On an empty set or a score that is not finite.
-pub fn auroc(id: &[f64], ood: &[f64]) -> f64 {
-    standard::auroc(&Levels::of_checked(id, ood))
-}
-
-/// Average precision with in-distribution images as positives.
-///
-/// From 0 to 1; higher is better, the share of in-distribution images is chance.
-///
-/// # Panics
-/// On an empty set or a score that is not finite.
-pub fn aupr_in(id: &[f64], ood: &[f64]) -> f64 {
-    standard::aupr_in(&Levels::of_checked(id, ood))
-}
-
-/// Average precision with out-of-distribution images as positives.
-///
-/// From 0 to 1; higher is better, the share of out-of-distribution images is chance.
-///
-/// # Panics
-/// On an empty set or a score that is not finite.
-pub fn aupr_out(id: &[f64], ood: &[f64]) -> f64 {
-    standard::aupr_out(&Levels::of_checked(id, ood))
-}
-
-/// Smallest false positive rate over the thresholds with a true positive rate of at least 0.95.
-///
-/// From 0 to 1; lower is better, 0.95 is chance.
-///
-/// # Panics
-/// On an empty set or a score that is not finite.
-pub fn fpr_at_95_tpr(id: &[f64], ood: &[f64]) -> f64 {
-    standard::fpr_at_95_tpr(&Levels::of_checked(id, ood))
-}
-
-/// Smallest mean of false negative and false positive rate over all thresholds.
-///
-/// From 0 to 0.5; lower is better, 0.5 is chance. The threshold above all scores is one of them.
-///
-/// # Panics
-/// On an empty set or a score that is not finite.
-pub fn detection_error(id: &[f64], ood: &[f64]) -> f64 {
-    standard::detection_error(&Levels::of_checked(id, ood))
-}
-
 /// Largest threshold that accepts at least the share `tpr` of in-distribution images.
 ///
 /// Accepted is a score of at least the threshold, which is one of the scores.
@@ -165,10 +112,6 @@ impl Levels {
         let equal = scores.chunk_by(|a, b| a.0 == b.0);
         let levels = equal.map(|scores| scores.iter().map(|score| score.1).fold(Level::EMPTY, Level::add));
         Ok(Levels::of_counts(levels.collect()))
-    }
-
-    fn of_checked(id: &[f64], ood: &[f64]) -> Self {
-        Levels::new(id, ood).expect("scores were checked before")
     }
 
     fn of_counts(levels: Vec<Level>) -> Self {

@@ -64,17 +64,6 @@ pub fn max_logit(logits: &[f32]) -> f64 {
     largest(logits).1
 }
 
-/// Negative entropy of softmax, `sum p ln p` with `p = softmax(z / T)`.
-///
-/// From `-ln C` (uniform) to 0 (certain); higher is more in-distribution. Source: the entropy term
-/// of Vyas et al. 2018, on its own.
-///
-/// # Panics
-/// Without logits.
-pub fn negative_entropy(logits: &[f32], temperature: f64) -> f64 {
-    -Scaled::new(logits, temperature).entropy()
-}
-
 /// Negative generalised entropy, `-sum p^g (1 - p)^g` over the `min(100, C)` largest `p`, `g` =
 /// 0.1.
 ///
@@ -218,7 +207,7 @@ mod tests {
                 };
                 check(eloc(logits, t), expected.eloc, 1e-14, "eloc");
                 check(max_softmax(logits, t), expected.max_softmax, 1e-14, "max softmax");
-                check(negative_entropy(logits, t), -expected.entropy, 1e-12, "negative entropy");
+                check(Scaled::new(logits, t).entropy(), expected.entropy, 1e-12, "entropy");
                 check(energy(logits, t), expected.energy, 1e-14, "energy");
                 check(gen_score(&softmax(logits, t)), expected.r#gen, 1e-12, "GEN");
                 // Of probabilities that are rounded already, entropy can only be absolutely
@@ -249,7 +238,7 @@ mod tests {
         let expected_entropy = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
         assert_close(softmax(&logits, 1.0)[0], 0.75, 1e-7, "softmax");
         assert_close(max_softmax(&logits, 1.0), 0.75, 1e-7, "max softmax");
-        assert_close(negative_entropy(&logits, 1.0), -expected_entropy, 1e-7, "negative entropy");
+        assert_close(Scaled::new(&logits, 1.0).entropy(), expected_entropy, 1e-7, "entropy of logits");
         assert_close(eloc(&logits, 1.0), 0.75 - expected_entropy, 1e-6, "eloc");
         assert_close(energy(&logits, 1.0), 4f64.ln(), 1e-7, "energy");
         assert_eq!(max_logit(&[-2.0, -0.5, -1.0]), -0.5);
@@ -319,8 +308,8 @@ mod tests {
             prop_assert!((lowest - slack..=1.0 + slack).contains(&eloc(&logits, temperature)));
             let max_softmax = max_softmax(&logits, temperature);
             prop_assert!((1.0 / count - slack..=1.0 + slack).contains(&max_softmax));
-            let negative_entropy = negative_entropy(&logits, temperature);
-            prop_assert!((-count.ln() - slack..=slack).contains(&negative_entropy));
+            let entropy = Scaled::new(&logits, temperature).entropy();
+            prop_assert!((-slack..=count.ln() + slack).contains(&entropy));
             prop_assert!(energy(&logits, temperature) >= max_logit(&logits));
             prop_assert!(gen_score(&softmax(&logits, temperature)) <= 0.0);
         }

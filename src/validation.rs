@@ -8,7 +8,7 @@ use crate::{
     ensemble::{FoldOutputs, Member, Outputs, Score},
     error::{Error, Result},
     image::{Normalisation, PIXELS},
-    metrics::{Definition, auroc, metrics},
+    metrics::{Definition, metrics},
     recipe::Selection,
     train::FoldData,
 };
@@ -52,8 +52,8 @@ pub(crate) fn validate(member: &Member, data: &FoldData, device: &Device) -> Res
         temperature: TEMPERATURE,
         folds: vec![(&member.fold, outputs)],
     });
-    let detection =
-        metrics(&id.scores(Score::ElocUnperturbed), &ood.scores(Score::ElocUnperturbed), Definition::Standard)?;
+    let measured = |score| metrics(&id.scores(score), &ood.scores(score), Definition::Standard);
+    let detection = measured(Score::ElocUnperturbed)?;
     let Some(accuracy) = id.fold_accuracies(&data.validation.labels)[0] else {
         return Err(Error::NoValidation { fold: data.fold.number });
     };
@@ -61,7 +61,7 @@ pub(crate) fn validate(member: &Member, data: &FoldData, device: &Device) -> Res
         accuracy,
         auroc: detection.auroc,
         detection_error: detection.detection_error,
-        max_softmax_auroc: auroc(&id.scores(Score::MaxSoftmax), &ood.scores(Score::MaxSoftmax)),
+        max_softmax_auroc: measured(Score::MaxSoftmax)?.auroc,
     })
 }
 

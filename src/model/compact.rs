@@ -176,18 +176,6 @@ fn patch_covariance(images: &[f32]) -> SMatrix<f64, PATCH, PATCH> {
     total / f64::max(patches, 1.0)
 }
 
-/// Multiply-adds of the convolutions of one image; the linear layer adds a thousand.
-pub(crate) fn multiply_adds(widths: [usize; 3]) -> u64 {
-    let mut total = 31 * 31 * PATCH * 2 * PATCH;
-    let mut channels = 2 * PATCH;
-    for (width, side) in widths.into_iter().zip([31, 15, 7]) {
-        let pooled = side / 2;
-        total += 9 * side * side * channels * width + 9 * pooled * pooled * width * width;
-        channels = width;
-    }
-    total as u64
-}
-
 #[cfg(test)]
 mod tests {
     use rand::{Rng, SeedableRng};

@@ -172,20 +172,3 @@ impl Transition {
 fn layers(depth: usize) -> usize {
     (depth - 4) / 6
 }
-
-/// Multiply-adds of the convolutions of one image; the linear layer adds a few thousand.
-pub(crate) fn multiply_adds(depth: usize, growth: usize) -> u64 {
-    let mut channels = 2 * growth;
-    let mut total = 32 * 32 * 27 * channels;
-    for (block, side) in [32, 16, 8].into_iter().enumerate() {
-        for _ in 0..layers(depth) {
-            total += side * side * (channels * 4 * growth + 9 * 4 * growth * growth);
-            channels += growth;
-        }
-        if block < 2 {
-            total += side * side * channels * (channels / 2);
-            channels /= 2;
-        }
-    }
-    total as u64
-}

@@ -131,17 +131,3 @@ impl BasicBlock {
 fn blocks(depth: usize) -> usize {
     (depth - 4) / 6
 }
-
-/// Multiply-adds of the convolutions of one image; the linear layer adds a few thousand.
-pub(crate) fn multiply_adds(depth: usize, widen: usize) -> u64 {
-    let mut total = 32 * 32 * 27 * 16;
-    let mut channels = 16;
-    for (width, side) in [(16 * widen, 32), (32 * widen, 16), (64 * widen, 8)] {
-        for _ in 0..blocks(depth) {
-            let shortcut = if channels == width { 0 } else { channels * width };
-            total += side * side * (9 * channels * width + 9 * width * width + shortcut);
-            channels = width;
-        }
-    }
-    total as u64
-}
