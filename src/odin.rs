@@ -49,6 +49,20 @@ impl Default for Odin {
     }
 }
 
+impl Odin {
+    /// Name of the first setting with which no score tells images apart, what was expected, and what was found.
+    pub fn refused(&self) -> Option<(&'static str, &'static str, f64)> {
+        let Odin { temperature, epsilon, .. } = *self;
+        if !(temperature.is_finite() && temperature >= 0.001) {
+            Some(("temperature", "a number of at least 0.001", temperature))
+        } else if !(0.0..=1.0).contains(&epsilon) {
+            Some(("epsilon", "a number from 0 to 1", epsilon))
+        } else {
+            None
+        }
+    }
+}
+
 /// What [`perturb`] returns.
 pub struct Perturbed {
     /// Logits `[n, c]` of the images as given.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    fold::Fold,
+    fold::{self, Fold},
     image::Normalisation,
     model::{Classifier, Network, TrainingMode},
     odin::Odin,
@@ -42,7 +42,8 @@ pub struct Manifest {
     pub format: u32,
     /// Name of the training data set, such as `cifar10`.
     pub dataset: String,
-    /// SHA-256 of the training images, `[n, 3, 32, 32]` u8; none for weights that were trained elsewhere.
+    /// SHA-256 of the training images, `[n, 3, 32, 32]` u8, and where they came from a folder of the labels `[n]` u16 after
+    /// them; none for weights that were trained elsewhere.
     pub images_sha256: Option<String>,
     /// Class names, in label order.
     pub classes: Vec<String>,
@@ -129,8 +130,10 @@ impl Manifest {
         if !(0.0..1.0).contains(&self.hold_out) {
             return refused("a hold_out from 0 to below 1", self.hold_out.to_string());
         }
-        if !self.normalisation.std.iter().all(|&std| std > 0.0) {
-            return refused("standard deviations above 0", format!("{:?}", self.normalisation.std));
+        let Normalisation { mean, std } = &self.normalisation;
+        if !mean.iter().all(|mean| (0.0..=1.0).contains(mean)) || !std.iter().all(|std| (0.001..=1.0).contains(std)) {
+            let found = format!("{mean:?} and {std:?}");
+            return refused("means from 0 to 1 and standard deviations from 0.001 to 1", found);
         }
         if self.fold_count == 0 {
             return refused("a fold_count of at least 1", "0".to_owned());
@@ -139,20 +142,18 @@ impl Manifest {
         if let Some((before, fold)) = folds().zip(folds().skip(1)).find(|(before, fold)| before.number >= fold.number) {
             return refused("folds by number", format!("fold {} after fold {}", fold.number, before.number));
         }
-        let is_right = |kept: &[usize]| !kept.is_empty() && kept.iter().all(|&class| class < classes);
-        if let Some(Fold { number, kept, .. }) = folds().find(|fold| !is_right(&fold.kept)) {
-            let found = format!("{kept:?} of {classes} in fold {number}");
-            return refused("one or more of the classes kept by each fold", found);
+        let split = match self.all_classes {
+            true => fold::ordinary(classes, self.fold_count),
+            false => fold::folds(classes, self.fold_count, self.split_seed)?,
+        };
+        if let Some(fold) = folds().find(|fold| !split.contains(fold)) {
+            let Fold { number, kept, left_out } = fold;
+            let found = format!("{kept:?} and {left_out:?} in fold {number} of {}", self.fold_count);
+            return refused("the classes that split_seed gives each fold to keep and to leave out", found);
         }
-        if let Some(Fold { number, left_out, .. }) =
-            folds().find(|fold| fold.left_out.iter().any(|&class| class >= classes))
-        {
-            return refused("classes left out by each fold", format!("{left_out:?} of {classes} in fold {number}"));
-        }
-        let Odin { temperature, epsilon, .. } = self.odin;
-        if !(temperature.is_finite() && temperature > 0.0 && epsilon.is_finite() && epsilon >= 0.0) {
-            let found = format!("{temperature} and {epsilon}");
-            return refused("a temperature above 0 and an epsilon of at least 0", found);
+        if self.odin.refused().is_some() {
+            let found = format!("{} and {}", self.odin.temperature, self.odin.epsilon);
+            return refused("a temperature of at least 0.001 and an epsilon from 0 to 1", found);
         }
         Ok(())
     }

@@ -26,11 +26,8 @@ impl OdinArgs {
             epsilon: self.epsilon.unwrap_or(start.epsilon),
             gradient: self.gradient.map_or(start.gradient, GradientChoice::mode),
         };
-        if !(odin.temperature.is_finite() && odin.temperature > 0.0) {
-            bail!("--temperature: expected a number above 0, found {}", odin.temperature);
-        }
-        if !(odin.epsilon.is_finite() && odin.epsilon >= 0.0) {
-            bail!("--epsilon: expected a number of at least 0, found {}", odin.epsilon);
+        if let Some((name, expected, found)) = odin.refused() {
+            bail!("--{name}: expected {expected}, found {found}");
         }
         Ok(odin)
     }

@@ -59,14 +59,22 @@ fn manifest_of_values_that_do_not_fit_is_refused() {
     let sound = manifest(&weights);
     for (place, value, expected) in [
         ("/classes", json!([]), "at least one class, found none"),
-        ("/folds/1/kept", json!([]), "classes kept by each fold, found [] of 6 in fold 2"),
-        ("/folds/1/kept/0", json!(6), "in fold 2"),
+        ("/folds/1/kept", json!([]), "gives each fold to keep and to leave out, found [] and "),
+        ("/folds/1/kept/0", json!(6), "in fold 2 of 3"),
         ("/folds/1/number", json!(1), "folds by number, found fold 1 after fold 1"),
-        ("/folds/1/left_out/0", json!(6), "of 6 in fold 2"),
-        ("/odin/temperature", json!(0), "a temperature above 0 and an epsilon of at least 0, found 0 and 0.002"),
+        ("/folds/2/number", json!(4), "in fold 4 of 3"),
+        ("/folds/1/left_out/0", json!(6), "in fold 2 of 3"),
+        ("/split_seed", json!(4), "the classes that split_seed gives each fold"),
+        (
+            "/odin/temperature",
+            json!(0),
+            "a temperature of at least 0.001 and an epsilon from 0 to 1, found 0 and 0.002",
+        ),
+        ("/odin/epsilon", json!(2), "a temperature of at least 0.001 and an epsilon from 0 to 1, found 1000 and 2"),
         ("/fold_count", json!(0), "a fold_count of at least 1, found 0"),
         ("/hold_out", json!(1), "hold_out from 0 to below 1, found 1"),
-        ("/normalisation/std/2", json!(0), "standard deviations above 0"),
+        ("/normalisation/std/2", json!(0), "standard deviations from 0.001 to 1"),
+        ("/normalisation/mean/0", json!(1e30), "means from 0 to 1"),
     ] {
         let mut changed = sound.clone();
         *changed.pointer_mut(place).unwrap() = value;
