@@ -1,6 +1,11 @@
 //! Results of the page or of an earlier run beside those of this one.
 
-use std::{collections::HashMap, fmt::Write, fs, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use eloc::{
@@ -73,6 +78,14 @@ impl Earlier {
         Ok(Earlier { report, sets })
     }
 
+    /// Which of `sources` have a score in out-of-distribution set `set` of the file, where that is so for all of its images.
+    pub fn chosen(&self, set: usize, sources: &[String]) -> Option<Vec<usize>> {
+        let earlier = self.sets.get(set + 1)?;
+        let names = earlier.by_name();
+        let chosen: Vec<usize> = (0..sources.len()).filter(|&index| named(&names, &sources[index]).is_some()).collect();
+        (!chosen.is_empty() && chosen.len() == earlier.images.len()).then_some(chosen)
+    }
+
     /// Refuses another number of out-of-distribution sets.
     pub fn check_sets(&self, count: usize) -> Result<()> {
         let expected = self.report.ood.len();
@@ -132,16 +145,33 @@ fn difference(now: &Metrics, before: &Metrics) -> [String; 5] {
     ]
 }
 
+impl EarlierScores {
+    /// Each image's score by its path and by what is left of that without its topmost folders; none where that is another
+    /// image's, too.
+    fn by_name(&self) -> HashMap<&str, Option<f64>> {
+        let mut scores = HashMap::new();
+        for (image, score) in self.images.iter().zip(&self.scores) {
+            for (at, _) in image.match_indices('/') {
+                scores.entry(&image[at + 1..]).and_modify(|other| *other = None).or_insert(Some(*score));
+            }
+        }
+        scores.extend(self.images.iter().map(String::as_str).zip(self.scores.iter().copied().map(Some)));
+        scores
+    }
+}
+
+/// The score of the image that came from `source`.
+fn named(scores: &HashMap<&str, Option<f64>>, source: &str) -> Option<f64> {
+    scores.get(source).copied().flatten()
+}
+
 impl Scored {
     /// Says how far the scores of the same images lie apart.
     fn difference(&self, before: &EarlierScores) -> String {
         let pairs: Vec<(f64, f64)> = match &self.images {
-            // By name, with or without the folder that was dropped on the page.
             Images::Sources(sources) => {
-                let named = || before.images.iter().map(String::as_str).zip(before.scores.iter().copied());
-                let scores: HashMap<&str, f64> =
-                    named().map(|(image, score)| (below(image), score)).chain(named()).collect();
-                let pair = |(source, now): (&String, &f64)| Some((*now, *scores.get(source.as_str())?));
+                let scores = before.by_name();
+                let pair = |(source, now): (&String, &f64)| Some((*now, named(&scores, source)?));
                 sources.iter().zip(&self.scores).filter_map(pair).collect()
             }
             Images::Classes(classes) => {
@@ -152,8 +182,9 @@ impl Scored {
                         before.scores.len()
                     );
                 }
+                let all: HashSet<&str> = classes.iter().map(String::as_str).collect();
                 if let Some((class, image)) =
-                    classes.iter().zip(&before.images).find(|(class, image)| is_other(class, image))
+                    classes.iter().zip(&before.images).find(|(class, image)| is_other(class, image, &all))
                 {
                     return format!("other images than in the file, one of `{class}` for {image}: not compared");
                 }
@@ -170,14 +201,10 @@ impl Scored {
     }
 }
 
-/// Whether an image in the file, by its folders where it has any, is not of `class`.
-fn is_other(class: &str, image: &str) -> bool {
-    image.rsplit_once('/').is_some_and(|(folders, _)| folders.split('/').all(|folder| folder != class))
-}
-
-/// The path below its topmost folder.
-fn below(path: &str) -> &str {
-    path.split_once('/').map_or(path, |(_, rest)| rest)
+/// Whether an image in the file, by its folders where one is called as a class, is not of `class`.
+fn is_other(class: &str, image: &str, classes: &HashSet<&str>) -> bool {
+    let mut named = image.split('/').rev().skip(1).filter(|folder| classes.contains(folder)).peekable();
+    named.peek().is_some() && named.all(|folder| folder != class)
 }
 
 #[cfg(test)]
@@ -192,6 +219,33 @@ mod tests {
         };
         let before = EarlierScores { images: vec!["set/b.png".into(), "set/x/a.png".into()], scores: vec![2.5, 1.0] };
         assert_eq!(now.difference(&before), "scores of 2 of 3 images compared, largest difference 5.00e-1");
+        // A set whose images lie in a folder of the folder that was dropped.
+        let deep = EarlierScores { images: vec!["set/test/b.png".into(), "set/test/x/a.png".into()], ..before };
+        assert_eq!(now.difference(&deep), "scores of 2 of 3 images compared, largest difference 5.00e-1");
+        let twice = EarlierScores { images: vec!["set/1/b.png".into(), "set/2/b.png".into()], ..deep };
+        assert_eq!(now.difference(&twice), "none of its 3 images has a score in the file");
+    }
+
+    #[test]
+    fn images_of_the_file_are_chosen_wherever_they_stand() {
+        let sources: Vec<String> = ["a.png", "b.png", "c.png"].map(str::to_owned).into();
+        let set = |images: &[&str]| {
+            let images: Vec<String> = images.iter().map(|&image| image.to_owned()).collect();
+            EarlierScores { scores: vec![1.0; images.len()], images }
+        };
+        let report = serde_json::json!({
+            "provenance": { "command": "", "version": "", "commit": null, "device": "", "seconds": 0.0 },
+            "trained_on": "", "network": "", "folds": 1, "definition": "standard",
+            "odin": { "temperature": 1.0, "epsilon": 0.0, "gradient": "entropy" },
+            "id": { "name": "", "images": 0, "accuracy": null, "fold_accuracies": [] }, "ood": [],
+        });
+        let earlier = Earlier {
+            report: serde_json::from_value(report).unwrap(),
+            sets: vec![set(&[]), set(&["set/c.png", "set/a.png"]), set(&["set/c.png", "set/d.png"])],
+        };
+        assert_eq!(earlier.chosen(0, &sources), Some(vec![0, 2]));
+        assert_eq!(earlier.chosen(1, &sources), None);
+        assert_eq!(earlier.chosen(2, &sources), None);
     }
 
     #[test]
@@ -205,6 +259,9 @@ mod tests {
             |names: [&str; 2]| EarlierScores { images: names.map(str::to_owned).to_vec(), scores: vec![1.0, 2.0] };
         let same = now.difference(&folder(["test/cat/0.png", "test/dog/0.png"]));
         assert_eq!(same, "scores of 2 of 2 images compared, largest difference 0.00e0");
+        let file =
+            now.difference(&folder(["cifar-10-batches-bin/test_batch.bin 0", "cifar-10-batches-bin/test_batch.bin 1"]));
+        assert_eq!(file, same);
         let other = now.difference(&folder(["test/cat/0.png", "test/cat/1.png"]));
         assert_eq!(other, "other images than in the file, one of `dog` for test/cat/1.png: not compared");
     }
