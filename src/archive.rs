@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 pub struct Limits {
     /// Files, folders and links together.
     pub entries: u64,
-    /// Bytes of one entry, with its header.
+    /// Bytes of one entry; in a tar with its header.
     pub entry_bytes: u64,
     /// Bytes of all entries together.
     pub total_bytes: u64,

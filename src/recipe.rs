@@ -79,7 +79,7 @@ pub struct Averaging {
 pub enum Statistics {
     /// Running means over the training batches, kept and left-out images mixed, as published.
     Running,
-    /// Recomputed over this many unaugmented kept-class training images.
+    /// Recomputed over this many unaugmented kept-class training images, with the dropout of the training.
     Recomputed(usize),
 }
 

@@ -122,7 +122,7 @@ pub fn steps_per_epoch(kept_images: usize, batch: usize) -> usize {
 /// of a loss with LogitNorm, which that training has scaled in the end, go back to about the length they had.
 ///
 /// # Errors
-/// [`Error::Device`] when the device fails.
+/// [`Error::Device`] when the device fails, [`Error::Checkpoint`] where the network cannot be written.
 pub fn after_schedule(
     member: Member,
     history: Vec<EpochRecord>,
@@ -180,8 +180,8 @@ pub fn train_fold(
                 None => learner.model.clone(),
             });
         }
-        let mut scored = average.clone().unwrap_or(learner.model.clone());
-        recompute_statistics(&mut scored, &learner, &batches);
+        let scored = average.clone().unwrap_or(learner.model.clone());
+        recompute_statistics(&scored, &learner, &batches);
         let member = Member { fold: data.fold.clone(), classifier: scored.valid() };
         let validation = validate(&member, data, device).map_err(|error| match error {
             // The last update of the epoch, after which no loss is measured.
@@ -275,7 +275,9 @@ fn new_learner(network: &Network, batches: &Batches, device: &Device) -> Learner
 }
 
 /// Gives `classifier`, a network of the learner's, the batch-norm statistics that the recipe wants it to be scored with.
-fn recompute_statistics(classifier: &mut Classifier, learner: &Learner, batches: &Batches) {
+///
+/// Clones share their statistics, so that these become the learner's, too, which trains without them.
+fn recompute_statistics(classifier: &Classifier, learner: &Learner, batches: &Batches) {
     let Statistics::Recomputed(images) = batches.recipe.statistics else { return };
     let images = &batches.kept[..batches.kept.len().min(images)];
     // Forward passes that no backward pass follows would keep their activations for one.
@@ -286,10 +288,6 @@ fn recompute_statistics(classifier: &mut Classifier, learner: &Learner, batches:
         seen += part.len();
         model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = part.len() as f64 / seen as f64);
         learner.forward(&model, &batches.pixels(part));
-    }
-    for (norm, measured) in classifier.batch_norms_mut().into_iter().zip(model.batch_norms_mut()) {
-        norm.running_mean = measured.running_mean.clone();
-        norm.running_var = measured.running_var.clone();
     }
 }
 
@@ -571,7 +569,7 @@ mod tests {
             let mut part = Batches::new(&recipe, &data).unwrap();
             part.kept = kept.to_vec();
             let mut classifier = learner.model.clone();
-            recompute_statistics(&mut classifier, &learner, &part);
+            recompute_statistics(&classifier, &learner, &part);
             classifier.batch_norms_mut()[0].running_mean.value_sync().into_data().try_to_vec().unwrap()
         };
         let [first, last, both] = [&all.kept[..250], &all.kept[250..260], &all.kept[..260]].map(means);

@@ -11,6 +11,8 @@ import { METRICS, StudyView } from "./studyview.js";
 /** The seeds of the command line's generated sets. */
 const OOD_SEED = 0, SHAPES_TEST_SEED = 2, SHAPES_PER_CLASS = 200;
 
+const IMAGE = /\.(png|jpe?g|jfif|webp|bmp|gif)$/i, ARCHIVE = /\.(zip|tar|tgz|gz)$/i;
+
 /** Emits nothing; its two sides are `idSet` and `oodSets`. */
 export class Evaluator {
   idSet = null;
@@ -56,13 +58,13 @@ export class Evaluator {
     const wrong = misfit(byId("eval-limit"));
     if (wrong) return notice(wrong, "error");
     const limit = Number(byId("eval-limit").value) || Infinity;
-    const loose = (item) => item.files.length === 1 && /\.(png|jpe?g|webp|bmp|gif)$/i.test(item.name);
+    const loose = (item) => item.files.length === 1 && IMAGE.test(item.name);
     const single = items.filter(loose), groups = items.filter((item) => !loose(item));
     if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
     if (side === "id") {
       const name = groups[0]?.name ?? "images", set = this.#knownSet(name), left = limit - set.count;
       if (left <= 0) return notice(`"${set.name}" has ${plural(set.count, "image")} already, of at most ${whole(limit)}.`, "error");
-      this.#read(name, set, some(groups.flatMap(({ files }) => byClass(files)), left), limit);
+      this.#read(name, set, some(groups.flatMap(({ files }) => byClass(images(files))), left), limit);
     } else {
       for (const { name, files } of groups) this.#read(name, this.#newOodSet(name), files, limit);
     }
@@ -128,6 +130,9 @@ export class Evaluator {
       ended: () => {
         const more = this.#importer.reads(set) || this.#importer.unread(set);
         if (set.count === 0 && !more && this.#sets().includes(set)) this.#remove(set);
+        if (set === this.idSet && set.count === limit && files.some(({ path }) => ARCHIVE.test(path))) {
+          notice(`The first ${plural(limit, "image")} of "${name}" were taken, as asked. An archive may hold them class by class: then raise the number, or unpack it and drop the folder.`, "info");
+        }
         this.#list();
         this.update();
       },
@@ -297,6 +302,12 @@ export class Evaluator {
     const labels = this.idSet.classNames.map((name) => classes.indexOf(name));
     return labels.includes(-1) ? undefined : Uint16Array.from(labels);
   }
+}
+
+/** Those of a folder that are named as images, as the command line takes them; where there is none, all: an archive, say. */
+function images(files) {
+  const named = files.filter(({ path }) => IMAGE.test(path));
+  return named.length > 0 ? named : files;
 }
 
 /** At most `limit` of `files`, from all over, since those of a folder come class by class; the command line takes the same. */

@@ -179,6 +179,7 @@ export class Scorer extends EventTarget {
     for (const { number } of folds) {
       if (!wanted()) return null;
       const answer = await this.#patiently((client) => client.ask("explain", { fold: number, image, odin }, [], LIMIT_MS.first));
+      this.#losses = 0;
       answers.push({ fold: number, ...answer });
     }
     return wanted() ? answers : null;
@@ -201,6 +202,7 @@ export class Scorer extends EventTarget {
         const batch = new Uint8Array(shape * IMAGE_BYTES);
         batch.set(images.subarray(start * IMAGE_BYTES, Math.min(n, start + shape) * IMAGE_BYTES));
         const answer = await this.#patiently((client) => ask(client, { fold: number, images: batch, odin }));
+        this.#losses = 0;
         const length = Math.min(shape, n - start) * kept.length;
         logits.set(answer.logits.subarray(0, length), start * kept.length);
         perturbed.set(answer.perturbed.subarray(0, length), start * kept.length);

@@ -124,8 +124,9 @@ export function ownEnsembles(files) {
     try {
       const name = folder.split("/").filter(Boolean).at(-1)?.replace(/\.(zip|tar|tar\.gz|tgz)$/, "") ?? "my weights";
       const ensemble = new EnsembleFiles(name, files.get(path), { own: true, results: resultsIn(`${folder}results.json`) });
-      const { folds: entries } = ensemble.manifest ?? {};
+      const { folds: entries, fold_count: count } = ensemble.manifest ?? {};
       if (!Array.isArray(entries) || !entries.every((fold) => fold?.file)) throw new Error("The manifest is not one that eloc train wrote.");
+      if (entries.length < count) throw new Error(`Only ${entries.length} of their ${count} folds are trained.`);
       const folds = entries.map((fold) => files.get(folder + fold.file));
       const missing = entries.filter((_, i) => !folds[i]);
       if (missing.length) throw new Error(`${missing.map((fold) => fold.file).join(", ")} should lie beside it.`);

@@ -7,7 +7,7 @@ export class WorkerGone extends Error {}
 const SCRIPT = URL.createObjectURL(new Blob(
   [`import ${JSON.stringify(new URL("./worker.js", import.meta.url).href)};`], { type: "text/javascript" }));
 
-/** One worker; questions are answered in the order they were asked. */
+/** One worker; questions about networks and images are answered in the order they were asked. */
 export class WorkerClient {
   #worker;
   #waiting = new Map();

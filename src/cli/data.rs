@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use eloc::{
     dataset::{Cifar, Dataset, ImageSet},
-    synthetic,
+    synthetic, weights,
 };
 
 use super::{download, files, output};
@@ -50,6 +50,17 @@ pub struct TrainingData {
     pub test: Dataset,
     /// Whether the test images are a share of a folder's, so that other images in it make others of them test images.
     pub test_is_drawn: bool,
+}
+
+impl TrainingData {
+    /// SHA-256 of the training images; of those of a folder with their labels, which change when a file moves.
+    pub fn sha256(&self) -> String {
+        if is_built_in(&self.name) {
+            return weights::sha256(&self.train.images);
+        }
+        let labels: Vec<u8> = self.train.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        weights::sha256(&[&self.train.images[..], &labels].concat())
+    }
 }
 
 /// Whether a data set goes by its name alone.
@@ -109,18 +120,19 @@ pub fn image_set(name: &str, args: &DataArgs) -> Result<ImageSet> {
     Ok(reported(files::image_set(name, &args.dir(), NOISE_SEED)?))
 }
 
-/// The images in a file, a folder or an archive; each one's source starts with `path`.
+/// The images in a file, a folder or an archive; each one's source starts with `path`, as does that of what was skipped.
 pub fn images_at(path: &Path) -> Result<ImageSet> {
     if !path.exists() {
         bail!("{}: expected an image, a folder or an archive, found nothing", path.display());
     }
     let name = path.to_string_lossy();
-    let mut set = reported(files::read_image_set(path, &name)?);
+    let mut set = files::read_image_set(path, &name)?;
     if set.sources != [name.as_ref()] {
-        // An entry of an archive may have an absolute path.
-        set.sources
-            .iter_mut()
-            .for_each(|source| *source = format!("{}/{}", name.trim_end_matches('/'), source.trim_start_matches('/')));
+        let skipped = set.skipped.iter_mut().map(|(source, _)| source);
+        for source in set.sources.iter_mut().chain(skipped) {
+            // An entry of an archive may have an absolute path.
+            *source = format!("{}/{}", name.trim_end_matches('/'), source.trim_start_matches('/'));
+        }
     }
     Ok(set)
 }

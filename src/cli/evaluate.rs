@@ -3,7 +3,6 @@
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +14,7 @@ use eloc::{
     odin::Odin,
     protocol,
     report::{IdSet, OodSet, Provenance, Report},
-    weights::{self, Manifest},
+    weights::Manifest,
 };
 
 use super::{
@@ -173,9 +172,11 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     for (index, name) in ood_names.into_iter().enumerate() {
         let mut set = data::image_set(name, &args.data)?;
         let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
-        let limit = limit(before).unwrap_or(set.len());
-        set.images.truncate(limit.saturating_mul(eloc::image::PIXELS));
-        set.sources.truncate(limit);
+        let limit = limit(before).unwrap_or(set.len()).min(set.len());
+        // The page takes those of an archive in another order.
+        let chosen = earlier.as_ref().and_then(|earlier| earlier.chosen(index, &set.sources));
+        let chosen = chosen.filter(|_| args.limit.is_none()).unwrap_or_else(|| (0..limit).collect());
+        set = set.subset(&chosen);
         if args.protocol.is_some() {
             check_size(name, set.len())?;
             set = set.subset(&protocol::kept_indices());
@@ -191,7 +192,6 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
     let data_dir = args.data.dir();
     let cache = Cache::new(&data_dir, &device.name);
-    let start = Instant::now();
     let outputs = |manifest: &Manifest, what: &str, images: &[u8]| {
         scoring::outputs(manifest, &members, what, images, Some(&cache), &device.device)
     };
@@ -215,7 +215,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         ood_sets.push(OodSet { epsilon, ..measured });
     }
     let images: usize = scored.iter().map(|set| set.scores.len()).sum();
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = cache.seconds();
     let report = Report {
         provenance: Provenance::new(super::command_line(), device.name.clone(), seconds),
         trained_on: manifest.dataset.clone(),
@@ -233,7 +233,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         output::line(earlier.differences(&report, &scored).trim_end())?;
     }
     let speed = match cache.was_used() {
-        true => ", with logits of earlier runs".to_owned(),
+        true => ", with what earlier runs took for logits that were at hand".to_owned(),
         false => format!(", {:.0} images/s", images as f64 / seconds),
     };
     eprintln!("{images} images in {seconds:.1} s{speed}");
@@ -256,9 +256,7 @@ fn check_size(name: &str, images: usize) -> Result<()> {
 fn test_set(data: TrainingData, manifest: &Manifest, limit: Option<usize>) -> Result<Dataset> {
     let trained_on = manifest.images_sha256.as_ref();
     anyhow::ensure!(
-        !data.test_is_drawn
-            || data.name != manifest.dataset
-            || trained_on.is_none_or(|hash| *hash == weights::sha256(&data.train.images)),
+        !data.test_is_drawn || data.name != manifest.dataset || trained_on.is_none_or(|hash| *hash == data.sha256()),
         "--id: expected {} as it was when the weights were trained, found a folder of that name with other images, of which the \
          fifth for testing may hold some that were trained on; test with test/CLASS beside train/CLASS, or give a folder of \
          new images another name",

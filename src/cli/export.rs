@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use eloc::{
@@ -41,12 +41,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let device = Device::flex();
     // Reads and so checks all folds.
     let (manifest, members) = store::read_ensemble(&args.weights, &device)?;
-    let is_new = |file: &str| !args.out.join(file).exists();
-    ensure!(
-        is_new(MANIFEST) && manifest.folds.iter().all(|entry| is_new(&entry.file)),
-        "{}: expected a new folder, found weights in it",
-        args.out.display()
-    );
+    store::check_new(&args.out)?;
     let bytes = match args.format {
         Form::Int8 => export_int8(args, manifest, members, &device)?,
         Form::Safetensors => export_safetensors(args, &members)?,
@@ -62,6 +57,7 @@ fn export_int8(
     mut members: Vec<Member>,
     device: &Device,
 ) -> Result<Vec<usize>> {
+    let mut files = Vec::new();
     for (entry, member) in manifest.folds.iter_mut().zip(&mut members) {
         let path = args.weights.join(&entry.file);
         let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
@@ -69,18 +65,21 @@ fn export_int8(
         entry.file = format!("fold-{}.safetensors.gz", entry.fold.number);
         (entry.bytes, entry.sha256) = (bytes.len(), sha256(&bytes));
         member.classifier = entry.read(&bytes, &manifest.network, device)?;
-        store::write(&args.out.join(&entry.file), &bytes)?;
+        files.push((entry.file.clone(), bytes));
     }
     manifest.self_test = Some(scoring::self_test(&manifest, &members, device)?);
-    store::write(&args.out.join(MANIFEST), &manifest.to_bytes())?;
+    files.push((MANIFEST.to_owned(), manifest.to_bytes()));
+    store::write_all(&args.out, files.into_iter().map(Ok))?;
     Ok(manifest.folds.iter().map(|entry| entry.bytes).collect())
 }
 
 fn export_safetensors(args: &ExportArgs, members: &[Member]) -> Result<Vec<usize>> {
-    let write = |member: &Member| {
+    let mut sizes = Vec::new();
+    let files = members.iter().map(|member| {
         let bytes = pytorch::to_safetensors(&member.classifier)?;
-        store::write(&args.out.join(format!("fold-{}.safetensors", member.fold.number)), &bytes)?;
-        Ok(bytes.len())
-    };
-    members.iter().map(write).collect()
+        sizes.push(bytes.len());
+        Ok((format!("fold-{}.safetensors", member.fold.number), bytes))
+    });
+    store::write_all(&args.out, files)?;
+    Ok(sizes)
 }

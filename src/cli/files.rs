@@ -122,7 +122,7 @@ pub fn is_split(path: &Path) -> bool {
 ///
 /// With sub-folders `train` and `test`, each of these is such a folder; else a share `hold_out`
 /// of each class is held out at random for testing. Classes are in the order of their names, the
-/// images of a class in the order of theirs. Files without the extension of an image are ignored.
+/// images of a class in the order of theirs. Files without the extension of an image are left out.
 ///
 /// # Errors
 /// When there is no class, a class has no image, an image is damaged, the classes of `test` are
@@ -172,6 +172,11 @@ fn class_names(folder: &Path) -> Result<Vec<String>> {
         let name = path.file_name().expect("what lies in a folder has a name").to_str();
         let name = name.with_context(|| format!("{}: expected a name in UTF-8, found another", path.display()))?;
         if path.is_dir() && !is_hidden(name) {
+            ensure!(
+                !folder.canonicalize()?.starts_with(path.canonicalize()?),
+                "{}: expected a folder of images, found a link to one that it lies in",
+                path.display()
+            );
             names.push(name.to_owned());
         }
     }
@@ -188,23 +193,32 @@ fn class_names(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn labelled(folder: &Path, classes: &[String]) -> Result<Dataset> {
-    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    let (mut images, mut labels, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for (label, class) in (0_u16..).zip(classes) {
         let folder = folder.join(class);
-        let mut files = if folder.is_dir() { files_below(&folder)? } else { Vec::new() };
-        files.retain(|(name, _)| has_image_extension(name));
+        let files = if folder.is_dir() { files_below(&folder)? } else { Vec::new() };
+        // A folder stands among the files where it cannot be read.
+        let is_taken =
+            |(name, path): &(String, PathBuf)| has_image_extension(name) || path.is_dir() && !path.is_symlink();
+        let (files, others): (Vec<_>, Vec<_>) = files.into_iter().partition(is_taken);
+        left_out.extend(others.into_iter().map(|(_, path)| path));
         for (name, image) in load_files(files)? {
             images.extend(image.with_context(|| folder.join(name).display().to_string())?);
             labels.push(label);
         }
     }
-    Dataset::new(images, labels, classes.to_vec()).with_context(|| folder.display().to_string())
+    let set = Dataset::new(images, labels, classes.to_vec()).with_context(|| folder.display().to_string())?;
+    if let Some(first) = left_out.first() {
+        let (folder, count, first) = (folder.display(), left_out.len(), first.display());
+        eprintln!("{folder}: {count} files without the extension of an image were left out, the first {first}");
+    }
+    Ok(set)
 }
 
 /// Unlabelled images by name or path, in the order of their file names.
 ///
 /// In this order: `uniform`, `gaussian`, `patterns` or `shapes`, made with `seed` (`uniform:500` for 500
-/// images instead of 10,000); a path to a folder (searched to any depth), a zip, tar or tar.gz,
+/// images instead of 10,000); the test images of `cifar10` or `cifar100` in `data_dir`; a path to a folder (searched to any depth), a zip, tar or tar.gz,
 /// or an image; a name under `data_dir`, found as ODIN's archives unpack: `NAME/test`,
 /// `NAME/NAME`, `NAME`, `NAME.zip`, `NAME.tar`, `NAME.tar.gz` or `NAME.tgz`. What cannot be read
 /// is listed in `skipped`.
@@ -214,6 +228,9 @@ fn labelled(folder: &Path, classes: &[String]) -> Result<Dataset> {
 pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<ImageSet> {
     if let Some(generated) = generated(path_or_name, seed)? {
         return Ok(generated);
+    }
+    if let Some(set) = cifar_test(path_or_name, data_dir)? {
+        return Ok(set);
     }
     let given = Path::new(path_or_name);
     if given.exists() {
@@ -238,12 +255,25 @@ pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<Image
             let fetched = SOURCES.iter().any(|source| source.name == path_or_name);
             let hint = if fetched { format!("; `eloc data {path_or_name}` fetches it") } else { String::new() };
             bail!(
-                "`{path_or_name}`: expected uniform, gaussian, patterns, shapes, a path, or a folder or \
+                "`{path_or_name}`: expected uniform, gaussian, patterns, shapes, cifar10, cifar100, a path, or a folder or \
                  archive of that name in {}, found none{hint}",
                 data_dir.display()
             )
         }
     }
+}
+
+/// The test images of a CIFAR set that is in `data_dir`, under the names that the page gives them.
+fn cifar_test(name: &str, data_dir: &Path) -> Result<Option<ImageSet>> {
+    let (which, file) = match name {
+        "cifar10" => (Cifar::Ten, "test_batch.bin"),
+        "cifar100" => (Cifar::Hundred, "test.bin"),
+        _ => return Ok(None),
+    };
+    Ok(cifar(data_dir, which)?.map(|(_, test)| {
+        let sources = (0..test.len()).map(|index| format!("{file} {index}")).collect();
+        ImageSet { name: name.to_owned(), images: test.images, sources, skipped: Vec::new() }
+    }))
 }
 
 fn generated(name: &str, seed: u64) -> Result<Option<ImageSet>> {

@@ -1,13 +1,13 @@
 //! Many images off the disk at once: what lies in a folder, and decoding on all cores.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use eloc::{
     archive::{Limits, is_hidden},
@@ -21,26 +21,25 @@ pub type Loaded = (String, Result<[u8; PIXELS]>);
 /// these bytewise, as Python sorts them.
 ///
 /// Names that start with a dot and `__MACOSX` are left out. Links to files are followed, links to
-/// folders are not, so that there is an end.
+/// folders are not, so that there is an end. These, links to nothing and folders that cannot be read
+/// stand among the files: reading them fails with the reason.
 pub fn files_below(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();
-    collect(folder, "", &mut files)?;
+    collect(folder, "", &mut files).with_context(|| folder.display().to_string())?;
     files.sort();
     Ok(files)
 }
 
-fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> Result<()> {
-    let unreadable = || folder.display().to_string();
-    for entry in fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
+fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if is_hidden(&name) {
             continue;
         }
         let (path, label) = (entry.path(), format!("{prefix}{name}"));
-        if entry.file_type().with_context(unreadable)?.is_dir() {
-            collect(&path, &format!("{label}/"), files)?;
-        } else if path.is_file() {
+        let is_searched = entry.file_type()?.is_dir() && collect(&path, &format!("{label}/"), files).is_ok();
+        if !is_searched {
             files.push((label, path));
         }
     }
@@ -50,7 +49,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> R
 /// Whether the name ends like that of an image that can be decoded.
 pub fn has_image_extension(name: &str) -> bool {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    extension.is_some_and(|e| ["png", "jpg", "jpeg", "webp", "bmp", "gif"].contains(&e.as_str()))
+    extension.is_some_and(|e| ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "gif"].contains(&e.as_str()))
 }
 
 /// Runs `load` on all cores for each (label, job) that `produce` hands out, and returns the
@@ -98,11 +97,16 @@ pub fn load_parallel<J: Send>(
 /// Reads and decodes one file, which may be as large as one in an archive.
 pub fn load_file(path: &Path) -> Result<[u8; PIXELS]> {
     let most = Limits::default().entry_bytes;
-    let file = File::open(path)?;
-    let found = file.metadata()?.len();
-    ensure!(found <= most, "image: expected a file of at most {most} bytes, found {found}");
+    let found = fs::metadata(path)?;
+    if found.is_dir() {
+        fs::read_dir(path)?;
+        bail!("expected a file, found a link to a folder, which is not followed");
+    }
+    // Opening a pipe would wait for somebody to write to it.
+    ensure!(found.is_file(), "expected a file, found a pipe or a device");
+    ensure!(found.len() <= most, "image: expected a file of at most {most} bytes, found {}", found.len());
     let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(eloc::image::decode(&bytes)?)
 }
 
@@ -148,10 +152,17 @@ mod tests {
     #[test]
     fn links_to_files_are_followed_and_links_to_folders_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("a.png"), b"").unwrap();
-        std::os::unix::fs::symlink("a.png", dir.path().join("b.png")).unwrap();
-        std::os::unix::fs::symlink(".", dir.path().join("loop")).unwrap();
-        let labels: Vec<_> = files_below(dir.path()).unwrap().into_iter().map(|(l, _)| l).collect();
-        assert_eq!(labels, ["a.png", "b.png"]);
+        let png = image::RgbImage::new(32, 32);
+        png.save(dir.path().join("a.png")).unwrap();
+        for (to, name) in [("a.png", "b.png"), (".", "loop"), ("gone.png", "nothing.png")] {
+            std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        }
+        let loaded: Vec<_> =
+            files_below(dir.path()).unwrap().into_iter().map(|(label, path)| (label, load_file(&path))).collect();
+        let labels: Vec<_> = loaded.iter().map(|(label, _)| label.as_str()).collect();
+        assert_eq!(labels, ["a.png", "b.png", "loop", "nothing.png"]);
+        assert_eq!(loaded[1].1.as_ref().unwrap(), loaded[0].1.as_ref().unwrap());
+        let reason = |index: usize| format!("{:#}", loaded[index].1.as_ref().unwrap_err());
+        assert!(reason(2).contains("a link to a folder") && reason(3).contains("No such file"));
     }
 }

@@ -57,7 +57,7 @@ struct Found {
 
 /// Reads all folds, then writes them and at last the manifest.
 pub fn run(args: &ImportArgs) -> Result<()> {
-    ensure!(!args.out.join(MANIFEST).exists(), "{}: expected a new folder, found weights in it", args.out.display());
+    store::check_new(&args.out)?;
     let source = args.source.display();
     let (found, _unpacked) = if args.source.is_dir() {
         (find(&args.source)?, None)
@@ -112,10 +112,9 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     }
     let mut manifest = manifest.expect("there are five folds");
     manifest.self_test = Some(scoring::self_test(&manifest, &members, &device)?);
-    for (entry, bytes) in manifest.folds.iter().zip(&files) {
-        store::write(&args.out.join(&entry.file), bytes)?;
-    }
-    store::write(&args.out.join(MANIFEST), &manifest.to_bytes())?;
+    let names = manifest.folds.iter().map(|entry| entry.file.clone());
+    let files = names.zip(files).chain([(MANIFEST.to_owned(), manifest.to_bytes())]);
+    store::write_all(&args.out, files.map(Ok))?;
     output::line(format_args!(
         "{}: {} folds of {}; they bring no threshold",
         args.out.display(),

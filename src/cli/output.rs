@@ -15,6 +15,11 @@ pub fn line(text: impl Display) -> Result<()> {
     writeln!(io::stdout().lock(), "{text}").context("standard output: could not be written")
 }
 
+/// `text` with its line breaks, tabs and other control characters written out, so that it stays in its place in a table.
+pub fn in_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
 /// Prints a line about work that goes on where nobody reads it any more.
 ///
 /// # Errors

@@ -18,7 +18,10 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::{output, store};
 
-/// A bar over the steps of all folds still to train. Off a terminal only the lines of the epochs are printed.
+/// Time between two lines about a scoring pass.
+const BETWEEN_LINES: Duration = Duration::from_secs(60);
+
+/// A bar over the steps of all folds still to train. Off a terminal the time left follows the line of each epoch.
 pub struct Progress {
     bar: ProgressBar,
     /// Steps of one epoch of each fold, by fold number.
@@ -80,6 +83,9 @@ impl Progress {
             duration(Duration::from_secs_f64(epoch.seconds)),
             if checkpoint.selected == Some(epoch.epoch) { ", selected" } else { "" },
         ));
+        if self.bar.is_hidden() && Some(self.bar.position()) < self.bar.length() {
+            self.say(&format!("{} left", duration(self.bar.eta())));
+        }
     }
 
     /// Prints a line above the bar.
@@ -94,11 +100,42 @@ impl Progress {
     }
 }
 
-/// A bar over the images of one scoring pass.
-pub fn images(total: usize, what: String) -> ProgressBar {
-    let bar = bar(total as u64, "{bar:30} {pos}/{len} images, {per_sec}, {eta} left; {msg}");
-    bar.set_message(what);
-    bar
+/// A bar over the images of one scoring pass. Off a terminal a line is printed every minute.
+pub struct Images {
+    bar: ProgressBar,
+    /// When the last line was printed, or the pass began.
+    printed: Cell<Instant>,
+}
+
+impl Images {
+    /// A bar over `total` images.
+    pub fn new(total: usize, what: String) -> Self {
+        let bar = bar(total as u64, "{bar:30} {pos}/{len} images, {per_sec}, {eta} left; {msg}");
+        bar.set_message(what);
+        Images { bar, printed: Cell::new(Instant::now()) }
+    }
+
+    /// Some more were computed.
+    pub fn add(&self, images: usize) {
+        self.bar.inc(images as u64);
+        if self.bar.is_hidden() && self.printed.get().elapsed() >= BETWEEN_LINES {
+            self.printed.set(Instant::now());
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            eprintln!("{}: {done} of {all} images, {} left", self.bar.message(), duration(self.bar.eta()));
+        }
+    }
+
+    /// Some more were at hand.
+    pub fn skip(&self, images: usize) {
+        self.bar.inc(images as u64);
+        self.bar.reset_eta();
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// A bar of any kind; it is drawn on the error stream, and only on a terminal.

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use clap::Args;
-use eloc::ensemble::{Score, argmax};
+use eloc::{
+    ensemble::{Score, argmax},
+    image::PIXELS,
+};
 use serde::Serialize;
 
 use super::{data, device::DeviceChoice, odin::OdinArgs, output, scoring, store};
@@ -56,32 +59,39 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
         output::line("score\tverdict\tclass\tprobability\timage")?;
     }
     let mut unreadable = None;
+    // The others are scored all the same.
+    let mut skip = |error: Error| {
+        if let Some(before) = unreadable.replace(error) {
+            eprintln!("eloc: {before:#}");
+        }
+    };
     for path in &args.images {
         let set = match data::images_at(path) {
             Ok(set) => set,
-            // The others are scored all the same.
             Err(error) => {
-                if let Some(before) = unreadable.replace(error) {
-                    eprintln!("eloc: {before:#}");
-                }
+                skip(error);
                 continue;
             }
         };
-        let outputs = scoring::outputs(&manifest, &members, &set.name, &set.images, None, &device.device)?;
-        let view = scoring::view(&manifest, &members, &outputs);
-        let fold_scores = view.fold_scores();
-        for (index, (image, score)) in set.sources.iter().zip(view.scores(Score::Eloc)).enumerate() {
-            let probabilities = view.class_probabilities(index);
-            let class = argmax(&probabilities);
-            let line = Line {
-                image,
-                score,
-                in_distribution: threshold.map(|threshold| score >= threshold),
-                class: &manifest.classes[class],
-                probability: probabilities[class],
-                fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
-            };
-            output::line(if args.json { serde_json::to_string(&line)? } else { line.text() })?;
+        set.skipped.iter().for_each(|(source, reason)| skip(anyhow!("{source}: {reason}")));
+        // The lines of a part are printed before the next part is computed.
+        for (sources, images) in set.sources.chunks(scoring::BATCH).zip(set.images.chunks(scoring::BATCH * PIXELS)) {
+            let outputs = scoring::outputs(&manifest, &members, &set.name, images, None, &device.device)?;
+            let view = scoring::view(&manifest, &members, &outputs);
+            let fold_scores = view.fold_scores();
+            for (index, (image, score)) in sources.iter().zip(view.scores(Score::Eloc)).enumerate() {
+                let probabilities = view.class_probabilities(index);
+                let class = argmax(&probabilities);
+                let line = Line {
+                    image,
+                    score,
+                    in_distribution: threshold.map(|threshold| score >= threshold),
+                    class: &manifest.classes[class],
+                    probability: probabilities[class],
+                    fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
+                };
+                output::line(if args.json { serde_json::to_string(&line)? } else { line.text() })?;
+            }
         }
     }
     unreadable.map_or(Ok(()), Err)
@@ -96,6 +106,7 @@ impl Line<'_> {
             Some(false) => "unknown",
             None => "-",
         };
+        let [class, image] = [class, image].map(|text| output::in_one_line(text));
         format!("{score:.9}\t{verdict}\t{class}\t{probability:.3}\t{image}")
     }
 }

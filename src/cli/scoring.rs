@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -18,7 +19,10 @@ use eloc::{
 use super::{progress, store};
 
 /// Images of one pass through a network.
-const BATCH: usize = 100;
+pub const BATCH: usize = 100;
+
+/// Length of a SHA-256 in hexadecimal.
+const HASH: usize = 64;
 
 /// Where the logits of finished folds are kept.
 pub struct Cache<'a> {
@@ -28,17 +32,24 @@ pub struct Cache<'a> {
     /// Whether something could not be written.
     failed: Cell<bool>,
     used: Cell<bool>,
+    seconds: Cell<f64>,
 }
 
 impl<'a> Cache<'a> {
     /// The cache in the data folder `data`, which need not exist, for what `device` computes.
     pub fn new(data: &Path, device: &'a str) -> Self {
-        Cache { folder: data.join("logits"), device, failed: Cell::default(), used: Cell::default() }
+        let folder = data.join("logits");
+        Cache { folder, device, failed: Cell::default(), used: Cell::default(), seconds: Cell::default() }
     }
 
     /// Whether anything was found in it.
     pub fn was_used(&self) -> bool {
         self.used.get()
+    }
+
+    /// Seconds that the logits asked for so far took to compute, now or in an earlier run.
+    pub fn seconds(&self) -> f64 {
+        self.seconds.get()
     }
 
     /// One file for each fold's weights, images and perturbation, and for the code and the device that compute them.
@@ -49,18 +60,28 @@ impl<'a> Cache<'a> {
         self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
     }
 
-    /// The outputs in `path`, where they are complete.
-    fn read(path: &Path, values: usize) -> Option<FoldOutputs> {
+    /// The outputs in `path`, where they are complete: seconds, logits before and after, and the SHA-256 of all that.
+    fn read(&self, path: &Path, values: usize) -> Option<FoldOutputs> {
         let bytes = fs::read(path).ok()?;
-        let floats: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let (logits, perturbed) = floats.split_at_checked(values)?;
-        (bytes.len() == 8 * values).then(|| FoldOutputs { logits: logits.to_vec(), perturbed: perturbed.to_vec() })
+        let (content, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;
+        let (seconds, logits) = content.split_first_chunk()?;
+        if logits.len() != 8 * values || sha256(content).as_bytes() != hash {
+            return None;
+        }
+        self.used.set(true);
+        self.seconds.update(|total| total + f64::from_le_bytes(*seconds));
+        let floats: Vec<f32> = logits.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let (logits, perturbed) = floats.split_at(values);
+        Some(FoldOutputs { logits: logits.to_vec(), perturbed: perturbed.to_vec() })
     }
 
     /// Says once where that cannot be done.
-    fn write(&self, path: &Path, outputs: &FoldOutputs) {
+    fn write(&self, path: &Path, outputs: &FoldOutputs, seconds: f64) {
+        self.seconds.update(|total| total + seconds);
         let values = outputs.logits.iter().chain(&outputs.perturbed);
-        let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = seconds.to_le_bytes().into();
+        bytes.extend(values.flat_map(|value| value.to_le_bytes()));
+        bytes.extend(sha256(&bytes).into_bytes());
         if let Err(error) = store::write(path, &bytes)
             && !self.failed.replace(true)
         {
@@ -79,37 +100,34 @@ pub fn outputs(
     device: &Device,
 ) -> Result<Vec<FoldOutputs>> {
     let count = images.len() / PIXELS;
-    let bar = progress::images(count * members.len(), what.to_owned());
+    let bar = progress::Images::new(count * members.len(), what.to_owned());
     let mut all = Vec::new();
     for (member, entry) in members.iter().zip(&manifest.folds) {
         let path = cache.map(|cache| cache.path(manifest, entry, images));
-        let cached = path.as_deref().and_then(|path| Cache::read(path, count * member.fold.kept.len()));
-        if let (Some(cache), Some(_)) = (cache, &cached) {
-            cache.used.set(true);
-        }
+        let at_hand = cache.zip(path.as_deref());
+        let cached = at_hand.and_then(|(cache, path)| cache.read(path, count * member.fold.kept.len()));
         let outputs = match cached {
             Some(outputs) => {
-                bar.inc(count as u64);
-                bar.reset_eta();
+                bar.skip(count);
                 outputs
             }
             None => {
+                let start = Instant::now();
                 let mut outputs = FoldOutputs::default();
                 for batch in images.chunks(BATCH * PIXELS) {
                     let part =
                         pollster::block_on(member.outputs(batch, &manifest.odin, &manifest.normalisation, device));
                     outputs.extend(&part.with_context(|| format!("{what}, fold {}", member.fold.number))?);
-                    bar.inc((batch.len() / PIXELS) as u64);
+                    bar.add(batch.len() / PIXELS);
                 }
-                if let Some((cache, path)) = cache.zip(path.as_deref()) {
-                    cache.write(path, &outputs);
+                if let Some((cache, path)) = at_hand {
+                    cache.write(path, &outputs, start.elapsed().as_secs_f64());
                 }
                 outputs
             }
         };
         all.push(outputs);
     }
-    bar.finish_and_clear();
     Ok(all)
 }
 

@@ -38,6 +38,32 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("{}: could not be written", path.display()))
 }
 
+/// Writes files, which come with their names, into `folder`: all of them or none.
+pub fn write_all(folder: &Path, files: impl IntoIterator<Item = Result<(String, Vec<u8>)>>) -> Result<()> {
+    let failed = || format!("{}: could not be written", folder.display());
+    fs::create_dir_all(folder).with_context(failed)?;
+    let beside = tempfile::TempDir::new_in(folder).with_context(failed)?;
+    let mut names = Vec::new();
+    for file in files {
+        let (name, bytes) = file?;
+        write(&beside.path().join(&name), &bytes)?;
+        names.push(name);
+    }
+    names.iter().try_for_each(|name| fs::rename(beside.path().join(name), folder.join(name))).with_context(failed)
+}
+
+/// Refuses a folder that has weights in it, with a manifest or without one.
+pub fn check_new(folder: &Path) -> Result<()> {
+    let is_weights = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.is_file() && (name == MANIFEST || name.starts_with("fold-") && name.contains(".safetensors"))
+    };
+    match entries(folder)?.iter().find(|path| is_weights(path)) {
+        Some(found) => bail!("{}: expected a new folder, found weights in it: {}", folder.display(), found.display()),
+        None => Ok(()),
+    }
+}
+
 /// Writes `value` as JSON to `path`, where one is given.
 pub fn write_json(path: Option<&Path>, value: &impl Serialize) -> Result<()> {
     match path {
@@ -59,15 +85,13 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
 /// Reads all folds of a weights folder.
 pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Member>)> {
     let manifest = existing_manifest(folder)?;
-    if manifest.folds.len() != manifest.fold_count {
-        bail!(
-            "{}: expected {} trained folds, found {}; `eloc train --out {}` trains the others",
-            folder.display(),
-            manifest.fold_count,
-            manifest.folds.len(),
-            folder.display()
-        );
-    }
+    ensure!(
+        manifest.folds.len() >= manifest.fold_count,
+        "{}: expected {} trained folds, found {}; the command that trained them trains the others",
+        folder.display(),
+        manifest.fold_count,
+        manifest.folds.len(),
+    );
     read_folds(folder, manifest, device)
 }
 

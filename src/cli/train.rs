@@ -38,7 +38,7 @@ mod validation;
 /// A compact network narrow enough to learn the built-in set in minutes without a GPU.
 const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
 /// Share of the held-out training images that the threshold accepts.
-pub const THRESHOLD_TPR: f64 = 0.95;
+const THRESHOLD_TPR: f64 = 0.95;
 /// Steps of a fold below which the tool says that they are few, and those that it proposes instead: about as many as the
 /// quick recipe takes on CIFAR-10.
 const FEW_STEPS: usize = 200;
@@ -66,12 +66,15 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     );
 
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{network}", data.name)));
+    if !data::is_built_in(&data.name) {
+        check_outside(&out, Path::new(&args.dataset))?;
+    }
     let validation = Validation::new(args, &recipe, &data, &held_out)?;
     wanted.iter().try_for_each(|fold| validation.check(fold, &data))?;
     let start = Manifest {
         format: FORMAT,
         dataset: data.name.clone(),
-        images_sha256: Some(weights::sha256(&data.train.images)),
+        images_sha256: Some(data.sha256()),
         classes: data.train.classes.clone(),
         network: network.clone(),
         fold_count: folds.len(),
@@ -148,6 +151,22 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     calibrate(&out, &start, &held_out, &device)?;
     next(&out, &data, args)
+}
+
+/// Refuses to write into the folder of the images, where a run's folders would be classes from then on.
+fn check_outside(out: &Path, images: &Path) -> Result<()> {
+    let absolute = std::path::absolute(out)?;
+    // What is there of it may be a link.
+    let there = absolute.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
+    let (there, target) = there.unwrap_or((&absolute, absolute.clone()));
+    let is_inside = target.join(absolute.strip_prefix(there)?).starts_with(images.canonicalize()?);
+    ensure!(
+        !is_inside,
+        "--out: expected a folder outside of the images in {}, found {}",
+        images.display(),
+        out.display()
+    );
+    Ok(())
 }
 
 fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
@@ -252,16 +271,7 @@ fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDe
     }
     let threshold = match manifest.threshold {
         Some(threshold) => threshold,
-        None => {
-            let scores = scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?;
-            if scores.len() < FEW_HELD_OUT {
-                output::aside(format_args!(
-                    "the threshold for known images comes from {} held-out images only; --hold-out keeps more",
-                    scores.len()
-                ))?;
-            }
-            threshold_at_tpr(&scores, THRESHOLD_TPR)
-        }
+        None => threshold(&scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?)?,
     };
     let self_test = scoring::self_test(&manifest, &members, &device.device)?;
     store::update_manifest(out, start, |manifest| {
@@ -270,6 +280,17 @@ fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDe
         Ok(())
     })?;
     Ok(())
+}
+
+/// The threshold for known images, from the scores of held-out training images.
+pub fn threshold(scores: &[f64]) -> Result<f64> {
+    if scores.len() < FEW_HELD_OUT {
+        output::aside(format_args!(
+            "the threshold for known images comes from {} held-out images only; `train --hold-out` keeps more",
+            scores.len()
+        ))?;
+    }
+    Ok(threshold_at_tpr(scores, THRESHOLD_TPR))
 }
 
 /// Measures what can be measured on the spot and says which command to try next.

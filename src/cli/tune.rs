@@ -1,15 +1,14 @@
 //! `eloc tune`: the perturbation's epsilon and temperature, chosen on held-out training images.
 
-use std::{path::PathBuf, time::Instant};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use eloc::{
     ensemble::Score,
-    metrics::{Definition, Metrics, metrics, threshold_at_tpr},
+    metrics::{Definition, Metrics, metrics},
     odin::{GradientMode, Odin},
     report::{self, Provenance},
-    weights,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +19,6 @@ use super::{
     output,
     scoring::{self, Cache},
     store,
-    train::THRESHOLD_TPR,
 };
 
 /// What `eloc tune` takes.
@@ -35,14 +33,14 @@ pub struct TuneArgs {
     /// Out-of-distribution images (name or path) that no test will use.
     #[arg(long)]
     ood: String,
-    /// Epsilons to try at the weights' temperature.
-    #[arg(long, value_delimiter = ',', default_values_t = [0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004])]
+    /// Epsilons to try at the weights' temperature, with commas between them.
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004])]
     epsilons: Vec<f64>,
-    /// Losses whose gradients to follow, each with all epsilons [default: that of the weights].
+    /// Losses whose gradients to follow, with commas between them, each with all epsilons [default: that of the weights].
     #[arg(long, value_enum, value_delimiter = ',')]
     gradients: Vec<GradientChoice>,
-    /// Temperatures to try at the best of these.
-    #[arg(long, value_delimiter = ',', default_values_t = [1.0, 10.0, 100.0, 1000.0])]
+    /// Temperatures to try at the best of these, with commas between them.
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [1.0, 10.0, 100.0, 1000.0])]
     temperatures: Vec<f64>,
     /// Take only the first N out-of-distribution images.
     #[arg(long, value_name = "N")]
@@ -88,33 +86,31 @@ pub struct Trial {
 
 /// Tries, prints, and writes what was asked for.
 pub fn run(args: &TuneArgs) -> Result<()> {
-    let start = Instant::now();
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
     let name = match &args.dataset {
         Some(name) => name,
         None => data::trained_on("--dataset", &manifest.dataset)?,
     };
-    let images = data::training("--dataset", name, &args.data)?.train;
+    let data = data::training("--dataset", name, &args.data)?;
     let Some(recipe) = &manifest.recipe else {
         bail!(
             "{}: expected weights that eloc trained, found imported ones; what they held out is not known",
             args.weights.display()
         );
     };
-    if manifest.images_sha256 != Some(weights::sha256(&images.images)) {
+    if manifest.images_sha256 != Some(data.sha256()) {
         bail!("--dataset {name}: expected the images that the weights were trained on, found others");
     }
-    let (_, held_out) = images.hold_out(manifest.hold_out, recipe.seed);
+    let (_, held_out) = data.train.hold_out(manifest.hold_out, recipe.seed);
     let mut ood = data::image_set(&args.ood, &args.data)?;
     let count = args.limit.unwrap_or(usize::MAX).min(ood.len());
     ensure!(count > 0, "--limit: expected a number of at least 1, found 0");
-    for epsilon in &args.epsilons {
-        ensure!(epsilon.is_finite() && *epsilon >= 0.0, "--epsilons: expected numbers of at least 0, found {epsilon}");
-    }
-    for temperature in &args.temperatures {
-        let is_right = temperature.is_finite() && *temperature > 0.0;
-        ensure!(is_right, "--temperatures: expected numbers above 0, found {temperature}");
+    let before = manifest.odin;
+    let epsilons = args.epsilons.iter().map(|&epsilon| Odin { epsilon, ..before });
+    let temperatures = args.temperatures.iter().map(|&temperature| Odin { temperature, ..before });
+    if let Some((name, expected, found)) = epsilons.chain(temperatures).find_map(|odin| odin.refused()) {
+        bail!("--{name}s: expected {expected}, found {found}");
     }
     ood.images.truncate(count * eloc::image::PIXELS);
 
@@ -125,9 +121,8 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         id_images: held_out.len(),
         ood: (ood.name.clone(), count),
         trials: Vec::new(),
-        best: manifest.odin,
+        best: before,
     };
-    let before = manifest.odin;
     let mut best_scores = Vec::new();
     let mut try_out = |tuning: &mut Tuning, odin: Odin| -> Result<()> {
         if tuning.trials.iter().any(|trial| trial.odin == odin) {
@@ -152,8 +147,10 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         true => vec![before.gradient],
         false => args.gradients.iter().map(|gradient| gradient.mode()).collect(),
     };
-    for gradient in gradients {
+    for &gradient in &gradients {
         for &epsilon in &args.epsilons {
+            // Without a step the gradient does not count.
+            let gradient = if epsilon == 0.0 { gradients[0] } else { gradient };
             try_out(&mut tuning, Odin { epsilon, gradient, ..before })?;
         }
     }
@@ -161,19 +158,21 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         let odin = Odin { temperature, ..tuning.best };
         try_out(&mut tuning, odin)?;
     }
-    tuning.provenance.seconds = start.elapsed().as_secs_f64();
+    tuning.provenance.seconds = cache.seconds();
+    // Neither a file that cannot be written nor a reader who has gone should cost the other the results.
     let written = store::write_json(args.json.as_deref(), &tuning);
+    let printed = output::line(tuning.text().trim_end());
     if args.write {
         manifest.odin = tuning.best;
-        manifest.threshold = Some(threshold_at_tpr(&best_scores, THRESHOLD_TPR));
+        manifest.threshold = Some(super::train::threshold(&best_scores)?);
         manifest.self_test = Some(scoring::self_test(&manifest, &members, &device.device)?);
         store::update_manifest(&args.weights, &manifest, |found| {
             found.clone_from(&manifest);
             Ok(())
         })?;
+        output::aside(format_args!("written into {}, with the threshold that goes with it", args.weights.display()))?;
     }
-    output::line(tuning.text().trim_end())?;
-    written
+    printed.and(written)
 }
 
 impl Tuning {

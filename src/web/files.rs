@@ -46,15 +46,11 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
     read(&mut reader, &mut head, 262)?;
     reader.position = 0;
     if Format::detect(&head).is_some() && !is_weights(name) {
-        return archive::for_each_file(
-            reader,
-            &Limits { entry_bytes: MAX_FILE, ..Limits::default() },
-            |label, bytes| {
-                if !label.split('/').any(is_hidden) {
-                    read_one(&label, &bytes, visitor);
-                }
-            },
-        )
+        return archive::for_each_file(reader, &Limits::default(), |label, bytes| {
+            if !label.split('/').any(is_hidden) {
+                read_one(&label, &bytes, visitor);
+            }
+        })
         .map_err(sentence);
     }
     if reader.size > MAX_FILE {
@@ -101,7 +97,7 @@ fn is_weights(label: &str) -> bool {
 fn is_of_a_training(name: &str, folder: Option<&str>) -> bool {
     let is_in = |wanted: &str| folder.is_some_and(|folder| folder.starts_with(wanted));
     name == "tuning.json"
-        || is_in("logs") && (name.ends_with(".jsonl") || name.ends_with(".svg"))
+        || is_in("logs") && [".jsonl", ".svg", ".txt"].iter().any(|end| name.ends_with(end))
         || is_in("epoch-") && (name.ends_with(".bpk") || name == "state.json")
 }
 

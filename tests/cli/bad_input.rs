@@ -81,6 +81,37 @@ fn empty_folder_is_refused() {
     refused(&mut score(&Trained::shared().weights, &[&empty], &[]), &parts);
 }
 
+#[cfg(unix)]
+#[test]
+fn class_that_is_a_link_to_the_folder_around_it_is_refused() {
+    let dir = scratch();
+    let images = dir.path().join("set");
+    class_folder(&images, 4, 3);
+    std::os::unix::fs::symlink("../set", images.join("loop")).unwrap();
+    let parts = [path(&images), "loop: expected a folder of images, found a link to one that it lies in"];
+    training_refused(&dir, path(&images), &parts);
+}
+
+#[test]
+fn files_that_are_left_out_are_told() {
+    let dir = scratch();
+    let (images, out) = (dir.path().join("set"), dir.path().join("run"));
+    class_folder(&images, 4, 3);
+    fs::rename(images.join("class-1/00.png"), images.join("class-1/00.jfif")).unwrap();
+    fs::write(images.join("class-1/00.tiff"), b"").unwrap();
+    fs::write(images.join("class-2/labels.csv"), b"").unwrap();
+    let output = train(&images, &out, &[("--folds", "2"), ("--epochs", "1"), ("--fold", "1")]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    let expected = format!(
+        "{}: 2 files without the extension of an image were left out, the first {}\n",
+        path(&images),
+        path(&images.join("class-1/00.tiff"))
+    );
+    assert_eq!(message, expected);
+    // One of three images of each class is for testing.
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("set: 4 training images of 4 classes"));
+}
+
 #[test]
 fn class_without_an_image_is_refused() {
     let dir = scratch();
@@ -253,7 +284,7 @@ fn file_too_large_for_an_image_is_not_read() {
     fs::File::create(dir.path().join("disk.iso")).unwrap().set_len(300 << 20).unwrap();
     let output = score(&Trained::shared().weights, &[dir.path()], &[]).output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{message}");
+    assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(
         message.contains("disk.iso: image: expected a file of at most 268435456 bytes, found 314572800"),
         "{message}"

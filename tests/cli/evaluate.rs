@@ -7,7 +7,10 @@ use tempfile::TempDir;
 
 use super::{
     pictures::{self, named, plain_folder, tar_gz},
-    tool::{CLASSES, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, evaluate, json, path, refused, scratch, stdout},
+    tool::{
+        CLASSES, FOLDS, PER_CLASS, TEST_PER_CLASS, Trained, evaluate, json, json_lines, path, refused, score, scratch,
+        stdout,
+    },
 };
 
 const SCORES: [&str; 8] =
@@ -96,12 +99,28 @@ fn second_run_takes_the_outputs_of_the_first() {
     assert_eq!(run(), first);
     assert_eq!(written(), after_first, "outputs at hand are not computed again");
 
-    // What was cut off is computed again.
-    let cut = after_first.keys().next().unwrap();
-    let whole = fs::read(cut).unwrap();
-    fs::write(cut, &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(run(), first);
-    assert!(fs::read(cut).unwrap() == whole);
+    // What was cut off or changed is computed again.
+    let file = after_first.keys().next().unwrap();
+    let whole = fs::read(file).unwrap();
+    // Between the seconds and the hash.
+    let logits = 8..whole.len() - 64;
+    let mut changed = whole.clone();
+    changed[logits.start] ^= 1;
+    for damaged in [&whole[..whole.len() / 2], &changed] {
+        fs::write(file, damaged).unwrap();
+        assert_eq!(run(), first);
+        assert!(fs::read(file).unwrap()[logits.clone()] == whole[logits.clone()]);
+    }
+}
+
+/// The time is that of the run which computed them.
+#[test]
+fn outputs_of_an_earlier_run_bring_their_seconds() {
+    let dir = scratch();
+    let seconds = || evaluated(dir.path(), &["uniform:30"], &[]).1["provenance"]["seconds"].as_f64().unwrap();
+    let first = seconds();
+    assert!(first > 0.0);
+    assert!((seconds() - first).abs() < 1e-9 * first);
 }
 
 #[test]
@@ -182,6 +201,8 @@ fn limit_takes_the_first_images_of_each_set() {
         (&report["id"]["images"], &report["ood"][0]["images"], &report["ood"][1]["images"]),
         (&5.into(), &5.into(), &3.into())
     );
+    let (_, first) = evaluated(dir.path(), &["uniform:5", "gaussian:3"], &["--limit", "5"]);
+    assert_eq!(report["ood"], first["ood"]);
 }
 
 #[test]
@@ -216,7 +237,11 @@ fn missing_id_of_an_ensemble_of_a_folder_is_asked_for_by_name() {
 fn unknown_set_is_refused() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
-    let parts = ["`nothing`: expected uniform, gaussian, patterns, shapes, a path", path(dir.path()), "found none"];
+    let parts = [
+        "`nothing`: expected uniform, gaussian, patterns, shapes, cifar10, cifar100, a path",
+        path(dir.path()),
+        "found none",
+    ];
     refused(&mut evaluate(weights, images, dir.path(), &["nothing"]), &parts);
     refused(&mut evaluate(weights, images, dir.path(), &["uniform:many"]), &["expected a number of images", "`many`"]);
 }
@@ -250,33 +275,56 @@ fn report_that_cannot_be_written_is_an_error() {
     assert!(message.contains(path(&report)) && message.contains("could not be written"), "{message}");
 }
 
-/// What the page exports, made from a report of the command line's.
-fn page_results(report: &Value, scores: &[f64]) -> Value {
-    let set = |name: &Value, count: usize| {
-        let images: Vec<String> = (0..count).map(|index| format!("{} {index}", name.as_str().unwrap())).collect();
-        serde_json::json!({ "name": name, "images": images, "scores": &scores[..count] })
-    };
-    let id = set(&report["id"]["name"], report["id"]["images"].as_u64().unwrap() as usize);
-    let ood = report["ood"].as_array().unwrap();
-    let ood: Vec<Value> = ood.iter().map(|s| set(&"uniform".into(), s["images"].as_u64().unwrap() as usize)).collect();
-    serde_json::json!({ "format": 1, "weights": "w", "report": report, "id": id, "ood": ood })
+/// What the page exports, made from a report of the command line's on the images in the folder `ood`: these come in another
+/// order and from deeper down, with `off` added to the score of each. The known images come from a file of CIFAR's.
+fn page_results(report: &Value, ood: &Path, off: f64) -> Value {
+    let lines = json_lines(&stdout(&mut score(&Trained::shared().weights, &[ood], &["--json", "--temperature", "10"])));
+    let name =
+        |line: &Value| format!("dropped/test{}", line["image"].as_str().unwrap().strip_prefix(path(ood)).unwrap());
+    let ood = serde_json::json!({
+        "images": lines.iter().rev().map(name).collect::<Vec<_>>(),
+        "scores": lines.iter().rev().map(|line| line["score"].as_f64().unwrap() + off).collect::<Vec<_>>(),
+    });
+    let count = report["id"]["images"].as_u64().unwrap();
+    let images: Vec<String> = (0..count).map(|index| format!("cifar-10-batches-bin/test_batch.bin {index}")).collect();
+    let id = serde_json::json!({ "images": images, "scores": vec![-1.5; images.len()] });
+    serde_json::json!({ "format": 1, "weights": "w", "report": report, "id": id, "ood": [ood] })
 }
 
 #[test]
 fn the_pages_results_are_done_again_and_compared() {
-    let dir = scratch();
-    let (_, report) = evaluated(dir.path(), &["uniform:9"], &["--temperature", "10"]);
+    let (dir, [folder, ..]) = three_kinds();
+    let (_, mut report) = evaluated(dir.path(), &[path(&folder)], &["--temperature", "10"]);
     let file = dir.path().join("page.json");
-    fs::write(&file, page_results(&report, &[-1.5; 100]).to_string()).unwrap();
+    let write = |report: &Value| fs::write(&file, page_results(report, &folder, 0.25).to_string()).unwrap();
+    write(&report);
 
-    // Set and settings are the file's.
-    let (table, again) = evaluated(dir.path(), &[], &["--compare", path(&file)]);
-    assert_eq!(without_provenance(again), without_provenance(report));
+    // Settings are the file's.
+    let (table, again) = evaluated(dir.path(), &[path(&folder)], &["--compare", path(&file)]);
+    assert_eq!(without_provenance(again), without_provenance(report.clone()));
     let is_row = |line: &&str| line.contains(" difference ") && !line.contains("largest");
     let differences: Vec<&str> = table.lines().filter(is_row).collect();
     assert_eq!(differences.len(), SCORES.len());
     assert!(differences.iter().all(|line| line.matches("+0.0000").count() >= 4), "{table}");
-    assert!(table.contains(": scores of 9 of 9 images compared, largest difference "), "{table}");
+    assert!(table.contains("scores of 12 of 12 images compared"), "{table}");
+    assert!(table.contains("scores of 6 of 6 images compared, largest difference 2.50e-1"), "{table}");
+
+    // Other numbers in the file show.
+    let auroc = report["ood"][0]["scores"][0]["auroc"].as_f64().unwrap();
+    report["ood"][0]["scores"][0]["auroc"] = (auroc - 0.125).into();
+    write(&report);
+    let (table, _) = evaluated(dir.path(), &[path(&folder)], &["--compare", path(&file)]);
+    assert_eq!(table.matches("+12.5000").count(), 1, "{table}");
+}
+
+#[test]
+fn generated_sets_of_the_file_are_made_again() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:9"], &[]);
+    let file = dir.path().join("report.json");
+    let (table, again) = evaluated(dir.path(), &[], &["--compare", path(&file)]);
+    assert_eq!(again["ood"], report["ood"]);
+    assert!(table.contains("\nuniform (9 images; in the file uniform, 9 images)"), "{table}");
 }
 
 #[test]
@@ -328,6 +376,17 @@ fn published_protocol_asks_for_its_ten_thousand_images() {
     let Trained { images, weights, .. } = Trained::shared();
     let mut command = evaluate(weights, images, dir.path(), &["uniform:10000"]);
     refused(command.args(["--protocol", "reference"]), &["expected 10000 images", "found 12"]);
+}
+
+/// Near-by classes are the usual hard case.
+#[test]
+fn test_images_of_cifar_are_a_set_of_unknown_ones() {
+    let dir = scratch();
+    pictures::cifar10_folder(dir.path(), &pictures::cifar10_files(1));
+    let (_, report) = evaluated(dir.path(), &["cifar10"], &[]);
+    assert_eq!((&report["ood"][0]["name"], &report["ood"][0]["images"]), (&"cifar10".into(), &10.into()));
+    let Trained { images, weights, .. } = Trained::shared();
+    refused(&mut evaluate(weights, images, dir.path(), &["cifar100"]), &["`eloc data cifar100` fetches it"]);
 }
 
 /// Another share of the images would be for testing then, with most of them trained on.

@@ -7,10 +7,11 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::tool::{Trained, eloc, evaluate, json_lines, manifest, path, refused, score, scratch, stdout};
+use super::tool::{Trained, eloc, evaluate, json_lines, manifest, path, refused, score, scratch, stdout, train};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pytorch").join(name)
@@ -95,6 +96,31 @@ fn hostile_pickles_are_refused_by_what_they_ask_for_and_nothing_is_run() {
         import_refused(&folder, &[path(&file), "posix.system", "nothing was run"]);
         assert!(!Path::new(env!("CARGO_TARGET_TMPDIR")).join("eloc-was-here").exists());
     }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let (dir, folder) = unpacked();
+    let sound = dir.path().join("sound");
+    stdout(&mut import(&folder, &sound));
+    let weights = fs::read(sound.join("fold-2.safetensors")).unwrap();
+    let bias = SafeTensors::deserialize(&weights).unwrap().tensor("fc.bias").unwrap().data().to_vec();
+    let file = folder.join("cifar10_fold_2_dense_checkpoint/model_best.pth.tar");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(bias.len()).position(|part| part == bias).expect("the file holds the biases as they are");
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&file, bytes).unwrap();
+    import_refused(&folder, &[path(&file), "expected finite numbers, found others in fc.bias"]);
+}
+
+#[test]
+fn fold_files_without_a_manifest_are_not_written_over() {
+    let dir = scratch();
+    fs::write(dir.path().join("fold-1.safetensors"), b"exported").unwrap();
+    let parts = [path(dir.path()), "expected a new folder", "fold-1.safetensors"];
+    refused(&mut import(&golden("cifar10_dense.tar.gz"), dir.path()), &parts);
+    refused(&mut train(&Trained::shared().images, dir.path(), &[]), &parts);
+    assert!(fs::read(dir.path().join("fold-1.safetensors")).unwrap() == b"exported");
 }
 
 #[test]

@@ -175,13 +175,45 @@ fn damaged_image_is_skipped_and_its_reason_told() {
     fs::write(dir.path().join("01.png"), damaged_png()).unwrap();
     fs::write(dir.path().join("notes.txt"), b"no image").unwrap();
     let output = score(weights, &[dir.path()], &["--json"]).output().unwrap();
-    assert!(output.status.success());
+    assert_eq!(output.status.code(), Some(1));
     let lines = json_lines(std::str::from_utf8(&output.stdout).unwrap());
     let read = ["00.png", "02.png"].map(|name| path(&dir.path().join(name)).to_owned());
     assert_eq!(lines.iter().map(|line| &line["image"]).collect::<Vec<_>>(), read.each_ref());
     let message = std::str::from_utf8(&output.stderr).unwrap();
-    assert!(message.contains("01.png") && message.contains("expected a sound PNG"), "{message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
+    assert_eq!(message.lines().count(), 2, "{message}");
+    for (line, name) in message.lines().zip(["01.png", "notes.txt"]) {
+        assert!(
+            line.starts_with(&format!("eloc: {}: image: expected a sound", path(&dir.path().join(name)))),
+            "{line}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn name_of_a_file_cannot_pass_for_a_line() {
+    let dir = scratch();
+    fs::write(dir.path().join("x\n0.9\tknown.png"), png(1, 0)).unwrap();
+    let text = stdout(&mut score(&Trained::shared().weights, &[dir.path()], &[]));
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let image = text.lines().last().unwrap().split('\t').nth(4);
+    assert_eq!(image, Some(format!("{}/x\\n0.9\\tknown.png", path(dir.path())).as_str()));
+}
+
+/// Batches of 100 are printed one after the other.
+#[test]
+fn lines_of_more_images_than_a_batch_are_in_order() {
+    let Trained { weights, .. } = Trained::shared();
+    let dir = scratch();
+    plain_folder(dir.path(), 7, 103);
+    let lines = scored(&[dir.path()], &[]);
+    let mut names: Vec<String> =
+        (0..103).map(|index| path(&dir.path().join(format!("{index:02}.png"))).to_owned()).collect();
+    names.sort();
+    assert_eq!(lines.iter().map(|line| line["image"].as_str().unwrap()).collect::<Vec<_>>(), names);
+    let last = json_lines(&stdout(&mut score(weights, &[Path::new(&names[102])], &["--json"])));
+    let difference = number(&last[0], "score") - number(&lines[102], "score");
+    assert!(difference.abs() < 1e-8, "{difference}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn folds_can_be_trained_one_at_a_time_in_any_order() {
 
     assert!(one("2").ends_with(": 1 of 3 folds done; missing: 1, 3\n"));
     assert_eq!(manifest(&out)["threshold"], Value::Null);
-    let parts = [path(&out), "expected 3 trained folds, found 1", "eloc train --out"];
+    let parts = [path(&out), "expected 3 trained folds, found 1", "the command that trained them trains the others"];
     refused(&mut score(&out, &[images], &[]), &parts);
     stdout(evaluate(&out, images, folder.path(), &["uniform:20"]).args(["--folds", "1"]));
     assert!(one("3").ends_with(": 2 of 3 folds done; missing: 1\n"));
@@ -186,6 +186,32 @@ fn folder_of_a_run_on_other_images_is_refused() {
     super::pictures::class_folder(&images, CLASSES, PER_CLASS + 1);
     shared.copy(&out);
     refused(&mut train(&images, &out, &[]), &[path(&out), "images_sha256"]);
+}
+
+#[test]
+fn folder_of_a_run_on_other_labels_is_refused() {
+    let folder = scratch();
+    let (images, out) = (folder.path().join("pictures"), folder.path().join("run"));
+    super::pictures::class_folder(&images, CLASSES, PER_CLASS);
+    Trained::shared().copy(&out);
+    stdout(&mut train(&images, &out, &[]));
+    // The images of two classes, of which each has as many, change places in the order of labels only.
+    fs::rename(images.join("class-0"), images.join("class-1x")).unwrap();
+    for (from, to) in [("class-1", "class-0"), ("class-1x", "class-1")] {
+        fs::rename(images.join(from), images.join(to)).unwrap();
+    }
+    refused(&mut train(&images, &out, &[]), &[path(&out), "images_sha256"]);
+}
+
+#[test]
+fn run_inside_the_folder_of_the_images_is_refused() {
+    let folder = scratch();
+    let images = folder.path().join("pictures");
+    super::pictures::class_folder(&images, CLASSES, PER_CLASS);
+    for out in [images.clone(), images.join("runs/new"), images.join("../pictures/run")] {
+        refused(&mut train(&images, &out, &[]), &["--out: expected a folder outside of the images", path(&out)]);
+    }
+    assert_eq!(fs::read_dir(&images).unwrap().count(), CLASSES);
 }
 
 /// Else the next try, with the settings put right, would be refused for being another run.
@@ -374,6 +400,10 @@ fn ordinary_networks_keep_all_classes_and_need_images_to_select_with() {
     let folder = scratch();
     let out = folder.path().join("run");
     refused(train(images, &out, &[]).arg("--all-classes"), &["--all-classes", "--validation-ood"]);
+    let output = train(images, &out, &[("--beta", "0.5")]).arg("--all-classes").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("--all-classes") && message.contains("cannot be used with"), "{message}");
     assert!(!out.exists());
 
     stdout(train(images, &out, &[("--validation-ood", "uniform:20")]).arg("--all-classes"));

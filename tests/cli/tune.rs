@@ -13,7 +13,7 @@ fn tune(weights: &Path, dataset: &Path, data: &Path) -> Command {
         "--ood",
         "uniform:30",
         "--epsilons",
-        "0.002,0.004",
+        "0,0.002,0.004",
         "--temperatures",
         "1,1000",
     ]);
@@ -33,10 +33,10 @@ fn best_setting_is_chosen_on_held_out_images_and_written_with_its_threshold() {
     assert_eq!(manifest(&weights), before, "nothing is written without --write");
     let tuning = json(&file);
     let trials = tuning["trials"].as_array().unwrap();
-    // Two gradients with two epsilons each at T 1000, then T 1 at the best of them.
-    assert_eq!(trials.len(), 5, "{table}");
-    let gradients: Vec<_> = trials[..4].iter().map(|trial| &trial["gradient"]).collect();
-    assert_eq!(gradients, ["cross-entropy", "cross-entropy", "entropy", "entropy"]);
+    // Two gradients with two epsilons each at T 1000, and one without a step; then T 1 at the best of them.
+    assert_eq!(trials.len(), 6, "{table}");
+    let gradients: Vec<_> = trials[..5].iter().map(|trial| &trial["gradient"]).collect();
+    assert_eq!(gradients, ["cross-entropy", "cross-entropy", "cross-entropy", "entropy", "entropy"]);
     // One image of each class was held out.
     assert_eq!(tuning["id_images"], CLASSES);
     let auroc = |trial: &serde_json::Value| trial["auroc"].as_f64().unwrap();
@@ -64,10 +64,10 @@ fn best_setting_is_chosen_on_held_out_images_and_written_with_its_threshold() {
 fn settings_out_of_range_are_refused_by_name() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
-    for (flag, value) in [("--epsilons", "0.001,-1"), ("--temperatures", "0"), ("--limit", "0")] {
+    for (flag, value) in [("--epsilons", "0.001,-1"), ("--epsilons", "-1"), ("--temperatures", "0"), ("--limit", "0")] {
         let mut command = eloc();
         command.args(["tune", "--device", "cpu", "--weights", path(weights), "--dataset", path(images)]);
-        command.args(["--data", path(dir.path()), "--ood", "uniform:5", &format!("{flag}={value}")]);
+        command.args(["--data", path(dir.path()), "--ood", "uniform:5", flag, value]);
         refused(&mut command, &[flag, "expected"]);
     }
 }

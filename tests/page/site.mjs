@@ -1,6 +1,6 @@
 // What the page's tests share: the built site on a local server, a browser, and small files made on the spot.
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -117,8 +117,8 @@ export function write(path, bytes) {
   writeFileSync(path, bytes);
 }
 
-/** Packs the files in `folder` as a tar.gz beside it; returns its path. */
+/** Packs the files in `folder` as a tar.gz beside it, the last names first; returns its path. */
 export function tarGz(folder) {
-  execFileSync("tar", ["-czf", `${folder}.tar.gz`, "-C", folder, "."]);
+  execFileSync("tar", ["-czf", `${folder}.tar.gz`, "-C", folder, ...readdirSync(folder).sort().reverse()]);
   return `${folder}.tar.gz`;
 }

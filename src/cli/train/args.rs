@@ -48,7 +48,7 @@ pub struct TrainArgs {
     pub fold: Option<usize>,
     /// Train ordinary networks of all classes, which differ by their random numbers only: the deep ensemble to compare
     /// with. Needs --validation-ood.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["beta", "margin"])]
     pub all_classes: bool,
     /// Seed of the class permutation.
     #[arg(long, default_value_t = fold::DEFAULT_SEED)]
@@ -56,8 +56,8 @@ pub struct TrainArgs {
     /// Share of the training images to hold out for the choice of the epoch and for the threshold.
     #[arg(long, default_value_t = 0.02)]
     pub hold_out: f64,
-    /// Out-of-distribution images (name or path) for the choice of the epoch; without it, the held-out images of
-    /// the left-out classes.
+    /// Out-of-distribution images (name or path) for the choice of the epoch, beside the held-out images of the left-out
+    /// classes; with --select paper or reference in their place.
     #[arg(long)]
     pub validation_ood: Option<String>,
     /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.

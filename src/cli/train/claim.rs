@@ -9,7 +9,7 @@ use eloc::{
     odin::Odin,
     recipe::Recipe,
     train::{Checkpoint, FoldData, after_schedule},
-    weights::{self, FoldEntry, Manifest},
+    weights::{self, FoldEntry, MANIFEST, Manifest},
 };
 use serde_json::Value;
 
@@ -22,6 +22,9 @@ use crate::cli::{
 /// The perturbation plays no part in the training, but none that is asked for is passed over.
 pub fn claim(out: &Path, start: &Manifest, odin: &OdinArgs) -> Result<Manifest> {
     store::update_manifest(out, start, |manifest| {
+        if !out.join(MANIFEST).exists() {
+            store::check_new(out)?;
+        }
         if manifest.folds.is_empty() && !store::is_begun(out)? {
             manifest.clone_from(start);
         }

@@ -18,8 +18,10 @@ const REFERENCE_IMAGES: usize = 1000;
 /// The images that the choice of the epoch looks at.
 pub struct Validation {
     id: Dataset,
-    /// `None`: the fold's own left-out classes among the held-out images.
+    /// Images that were given beside the fold's own left-out classes.
     ood: Option<Vec<u8>>,
+    /// Whether these alone are out-of-distribution, and the fold's left-out classes are not, as in the sources.
+    as_published: bool,
 }
 
 impl Validation {
@@ -43,7 +45,8 @@ impl Validation {
              these; take another --select"
         );
         if recipe.selection != Selection::Reference {
-            return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images) });
+            let as_published = recipe.selection == Selection::Paper;
+            return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images), as_published });
         }
         let first = |images: usize| -> Vec<usize> {
             let mut order = fold::permutation(fold::DEFAULT_SEED, images);
@@ -52,7 +55,7 @@ impl Validation {
         };
         let ood = ood.expect("checked above");
         let chosen = first(ood.len()).into_iter().flat_map(|index| ood.image(index)).copied().collect();
-        Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen) })
+        Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen), as_published: true })
     }
 
     /// Hash of the images, where they are others than the fold's own classes.
@@ -77,12 +80,32 @@ impl Validation {
 
     /// In- and out-of-distribution images for one fold.
     pub fn of(&self, fold: &Fold) -> (Dataset, Vec<u8>) {
-        match &self.ood {
-            Some(ood) => (self.id.clone(), ood.clone()),
-            None => {
-                let (kept, left_out) = fold.partition(&self.id.labels);
-                (self.id.subset(&kept), self.id.subset(&left_out).images)
-            }
+        let given = self.ood.as_deref().unwrap_or_default();
+        if self.as_published {
+            return (self.id.clone(), given.to_owned());
         }
+        let (kept, left_out) = fold.partition(&self.id.labels);
+        (self.id.subset(&kept), [&self.id.subset(&left_out).images, given].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eloc::{image::PIXELS, synthetic};
+
+    use super::*;
+
+    #[test]
+    fn left_out_classes_are_out_of_distribution_but_in_the_sources() {
+        let id = synthetic::shapes(2, 1);
+        let fold = &fold::folds(10, 5, 3).unwrap()[1];
+        let given = vec![7; 3 * PIXELS];
+        let sizes = |ood: Option<Vec<u8>>, as_published| {
+            let (id, ood) = Validation { id: id.clone(), ood, as_published }.of(fold);
+            (id.len(), ood.len() / PIXELS)
+        };
+        assert_eq!(sizes(None, false), (16, 4));
+        assert_eq!(sizes(Some(given.clone()), false), (16, 4 + 3));
+        assert_eq!(sizes(Some(given), true), (20, 3));
     }
 }
