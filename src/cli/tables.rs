@@ -1,23 +1,4 @@
 //! `eloc tables`: the tables in Markdown files, made anew from the results that they name, so that no number is typed.
-//!
-//! A table stands between two comments. The first says which kind of table it is, and from which files; paths are
-//! relative to the Markdown file:
-//!
-//! ```text
-//! <!-- eloc tables: metrics cifar10-compact/results.json -->
-//! ...
-//! <!-- end of table -->
-//! ```
-//!
-//! | kind | what it shows |
-//! |---|---|
-//! | `metrics REPORT` | the five metrics of the ensemble's score on each set of a report |
-//! | `scores REPORT` | AUROC and FPR95 of every score on each set of a report |
-//! | `folds WEIGHTS` | how the training of each fold went |
-//! | `tuning FILE` | what `eloc tune` tried |
-//! | `rows SET`, then a line `label \| REPORT \| score` for each row | the five metrics on one set |
-//! | `rows SET SET ...`, and the same lines | AUROC and FPR95 on each set |
-//! | `published FILE DATASET` | what others published, for the sets of that name |
 
 use std::{
     fmt::Write,
@@ -43,8 +24,27 @@ const START: &str = "<!-- eloc tables: ";
 const START_END: &str = "-->\n";
 const END: &str = "<!-- end of table -->";
 
+/// How a Markdown file says what it wants.
+const SYNTAX: &str = "\
+A table stands between two comments. The first says which kind of table it is, and from which files; paths are relative to
+the Markdown file:
+
+  <!-- eloc tables: metrics cifar10-compact/results.json -->
+  ...
+  <!-- end of table -->
+
+Kinds:
+  metrics REPORT          the five metrics of the ensemble's score on each set of a report
+  scores REPORT           AUROC and FPR95 of every score on each set of a report
+  folds WEIGHTS           how the training of each fold went
+  tuning FILE             what `eloc tune` tried
+  rows SET                the five metrics on one set; a line `label | REPORT | score` for each row follows
+  rows SET SET ...        AUROC and FPR95 on each set, with the same lines
+  published FILE DATASET  what others published, for the sets of that name";
+
 /// What `eloc tables` takes.
 #[derive(Args, Debug)]
+#[command(after_help = SYNTAX)]
 pub struct TablesArgs {
     /// Markdown files.
     #[arg(required = true)]
