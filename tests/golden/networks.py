@@ -1,5 +1,8 @@
 """The networks of this crate in PyTorch, written from their papers; pins their parameter counts.
 
+Tensors have the reference implementation's names, and the compact network's those of this crate, so
+that `load_state_dict` takes what `eloc export --format safetensors` writes.
+
 Writes networks.json beside itself: the trainable parameters of each network for 8 and 80 classes, in
 all and for each kind of layer. tests/bench/pytorch.py times these networks. Needs PyTorch.
 
@@ -9,6 +12,7 @@ all and for each kind of layer. tests/bench/pytorch.py times these networks. Nee
 """
 
 import json
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
@@ -21,40 +25,17 @@ def conv(inputs, outputs, size, stride=1):
     return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
 
 
-class Activated(nn.Sequential):
-    """BN - ReLU, in front of every convolution of a pre-activation network."""
-
-    def __init__(self, channels):
-        super().__init__(nn.BatchNorm2d(channels), nn.ReLU())
-
-
 class DenseLayer(nn.Module):
     """Bottleneck layer whose output is appended to its input."""
 
     def __init__(self, inputs, growth):
         super().__init__()
-        self.squeeze = nn.Sequential(Activated(inputs), conv(inputs, 4 * growth, 1))
-        self.grow = nn.Sequential(Activated(4 * growth), conv(4 * growth, growth, 3))
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, 4 * growth, 1)
+        self.bn2, self.conv2 = nn.BatchNorm2d(4 * growth), conv(4 * growth, growth, 3)
 
     def forward(self, x):
-        return torch.cat([x, self.grow(self.squeeze(x))], 1)
-
-
-class DenseNetBC(nn.Sequential):
-    def __init__(self, classes, depth=100, growth=12, reduction=0.5):
-        layers_per_block = (depth - 4) // 6  # three blocks of layers with two convolutions each
-        channels = 2 * growth
-        layers = [conv(3, channels, 3)]
-        for block in range(3):
-            if block > 0:
-                reduced = int(channels * reduction)
-                layers += [Activated(channels), conv(channels, reduced, 1), nn.AvgPool2d(2)]
-                channels = reduced
-            for _ in range(layers_per_block):
-                layers.append(DenseLayer(channels, growth))
-                channels += growth
-        layers += [Activated(channels), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(channels, classes)]
-        super().__init__(*layers)
+        squeezed = self.conv1(F.relu(self.bn1(x)))
+        return torch.cat([x, self.conv2(F.relu(self.bn2(squeezed)))], 1)
 
 
 class WideBlock(nn.Module):
@@ -62,28 +43,77 @@ class WideBlock(nn.Module):
 
     def __init__(self, inputs, outputs, stride, dropout):
         super().__init__()
-        self.activate = Activated(inputs)
-        self.first = conv(inputs, outputs, 3, stride)
-        self.rest = nn.Sequential(Activated(outputs), nn.Dropout(dropout), conv(outputs, outputs, 3))
-        self.shortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
+        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, outputs, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv(outputs, outputs, 3)
+        self.convShortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x):
-        activated = self.activate(x)
-        skipped = x if self.shortcut is None else self.shortcut(activated)
-        return skipped + self.rest(self.first(activated))
+        activated = F.relu(self.bn1(x))
+        skipped = x if self.convShortcut is None else self.convShortcut(activated)
+        return skipped + self.conv2(self.dropout(F.relu(self.bn2(self.conv1(activated)))))
 
 
-class WideResNet(nn.Sequential):
-    def __init__(self, classes, depth=28, widen=10, dropout=0.3):
-        blocks_per_group = (depth - 4) // 6  # three groups of blocks with two convolutions each
-        channels = 16
-        layers = [conv(3, channels, 3)]
-        for width, stride in [(16 * widen, 1), (32 * widen, 2), (64 * widen, 2)]:
-            for block in range(blocks_per_group):
-                layers.append(WideBlock(channels, width, stride if block == 0 else 1, dropout))
-                channels = width
-        layers += [Activated(channels), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(channels, classes)]
-        super().__init__(*layers)
+def named(**modules):
+    return nn.Sequential(OrderedDict(modules))
+
+
+def block(layers):
+    return named(layer=nn.Sequential(*layers))
+
+
+def head(channels, classes):
+    return {
+        "bn1": nn.BatchNorm2d(channels),
+        "relu": nn.ReLU(),
+        "pool": nn.AvgPool2d(8),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(channels, classes),
+    }
+
+
+def dense_net_bc(classes, depth=100, growth=12):
+    layers_per_block = (depth - 4) // 6  # three blocks of layers with two convolutions each
+    channels = 2 * growth
+    modules = {"conv1": conv(3, channels, 3)}
+    for index in (1, 2, 3):
+        modules[f"block{index}"] = block(
+            DenseLayer(channels + layer * growth, growth) for layer in range(layers_per_block)
+        )
+        channels += layers_per_block * growth
+        if index < 3:
+            modules[f"trans{index}"] = named(
+                bn1=nn.BatchNorm2d(channels),
+                relu=nn.ReLU(),
+                conv1=conv(channels, channels // 2, 1),
+                pool=nn.AvgPool2d(2),
+            )
+            channels //= 2
+    return named(**modules, **head(channels, classes))
+
+
+def wide_res_net(classes, depth=28, widen=10, dropout=0.3):
+    blocks_per_group = (depth - 4) // 6  # three groups of blocks with two convolutions each
+    channels = 16
+    modules = {"conv1": conv(3, channels, 3)}
+    for index, stride in ((1, 1), (2, 2), (3, 2)):
+        width = 8 * widen * 2**index
+        first = WideBlock(channels, width, stride, dropout)
+        rest = (WideBlock(width, width, 1, dropout) for _ in range(blocks_per_group - 1))
+        modules[f"block{index}"] = block([first, *rest])
+        channels = width
+    return named(**modules, **head(channels, classes))
+
+
+class CompactBlock(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.conv1, self.bn1 = conv(inputs, outputs, 3), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = conv(outputs, outputs, 3), nn.BatchNorm2d(outputs)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(F.max_pool2d(self.conv1(x), 2)))
+        return F.relu(self.bn2(self.conv2(x)))
 
 
 class Compact(nn.Module):
@@ -95,24 +125,23 @@ class Compact(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, self.STEM, 2)
         self.stem.weight.requires_grad = False
-        layers, channels = [], self.STEM
-        for width in widths:
-            layers += [conv(channels, width, 3), nn.MaxPool2d(2), Activated(width)]
-            layers += [conv(width, width, 3), Activated(width)]
-            channels = width
-        self.blocks = nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten())
-        self.head = nn.Linear(channels, classes, bias=False)
+        first, second, third = widths
+        self.block1 = CompactBlock(self.STEM, first)
+        self.block2 = CompactBlock(first, second)
+        self.block3 = CompactBlock(second, third)
+        self.fc = nn.Linear(third, classes, bias=False)
 
     def forward(self, x):
-        return self.head(self.blocks(F.relu(self.stem(x)))) / 9
+        x = self.block3(self.block2(self.block1(F.relu(self.stem(x)))))
+        return self.fc(x.amax((2, 3))) / 9
 
 
 NETWORKS = {
     "compact": Compact,
-    "densenet-bc-100-12": DenseNetBC,
-    "densenet-bc-40-12": partial(DenseNetBC, depth=40),
-    "wrn-28-10": WideResNet,
-    "wrn-16-2": partial(WideResNet, depth=16, widen=2),
+    "densenet-bc-100-12": dense_net_bc,
+    "densenet-bc-40-12": partial(dense_net_bc, depth=40),
+    "wrn-28-10": wide_res_net,
+    "wrn-16-2": partial(wide_res_net, depth=16, widen=2),
 }
 
 

@@ -27,7 +27,6 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -39,7 +38,7 @@ from safetensors.torch import save
 from torch import nn
 
 from loss import BETA, MARGIN, entropy
-from networks import conv
+from networks import dense_net_bc, wide_res_net
 
 FOLDER = Path(__file__).with_suffix("")
 FOLDS = 5
@@ -48,84 +47,6 @@ STD = torch.tensor([63.0, 62.1, 66.7], dtype=torch.float64).view(3, 1, 1) / 255
 TEMPERATURE, EPSILON = 1000, 0.002
 SIGN_IMAGES = 16
 COMMAND = "touch eloc-was-here"
-
-
-# The networks of networks.py with the reference's names for their tensors.
-
-
-class DenseLayer(nn.Module):
-    def __init__(self, inputs, growth):
-        super().__init__()
-        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, 4 * growth, 1)
-        self.bn2, self.conv2 = nn.BatchNorm2d(4 * growth), conv(4 * growth, growth, 3)
-
-    def forward(self, x):
-        squeezed = self.conv1(F.relu(self.bn1(x)))
-        return torch.cat([x, self.conv2(F.relu(self.bn2(squeezed)))], 1)
-
-
-class WideBlock(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.bn1, self.conv1 = nn.BatchNorm2d(inputs), conv(inputs, outputs, 3, stride)
-        self.bn2, self.conv2 = nn.BatchNorm2d(outputs), conv(outputs, outputs, 3)
-        self.convShortcut = None if inputs == outputs else conv(inputs, outputs, 1, stride)
-
-    def forward(self, x):
-        activated = F.relu(self.bn1(x))
-        skipped = x if self.convShortcut is None else self.convShortcut(activated)
-        return skipped + self.conv2(F.relu(self.bn2(self.conv1(activated))))
-
-
-def named(**modules):
-    return nn.Sequential(OrderedDict(modules))
-
-
-def block(layers):
-    return named(layer=nn.Sequential(*layers))
-
-
-def head(channels, classes):
-    return {
-        "bn1": nn.BatchNorm2d(channels),
-        "relu": nn.ReLU(),
-        "pool": nn.AvgPool2d(8),
-        "flatten": nn.Flatten(),
-        "fc": nn.Linear(channels, classes),
-    }
-
-
-def dense_net_bc(classes, depth, growth):
-    layers_per_block = (depth - 4) // 6
-    channels = 2 * growth
-    modules = {"conv1": conv(3, channels, 3)}
-    for index in (1, 2, 3):
-        modules[f"block{index}"] = block(
-            DenseLayer(channels + layer * growth, growth) for layer in range(layers_per_block)
-        )
-        channels += layers_per_block * growth
-        if index < 3:
-            modules[f"trans{index}"] = named(
-                bn1=nn.BatchNorm2d(channels),
-                relu=nn.ReLU(),
-                conv1=conv(channels, channels // 2, 1),
-                pool=nn.AvgPool2d(2),
-            )
-            channels //= 2
-    return named(**modules, **head(channels, classes))
-
-
-def wide_res_net(classes, depth, widen):
-    blocks_per_group = (depth - 4) // 6
-    channels = 16
-    modules = {"conv1": conv(3, channels, 3)}
-    for index, stride in ((1, 1), (2, 2), (3, 2)):
-        width = 8 * widen * 2**index
-        first = WideBlock(channels, width, stride)
-        rest = (WideBlock(width, width, 1) for _ in range(blocks_per_group - 1))
-        modules[f"block{index}"] = block([first, *rest])
-        channels = width
-    return named(**modules, **head(channels, classes))
 
 
 # Images.
@@ -407,13 +328,13 @@ def main():
         torch.set_num_threads(os.cpu_count())
         folder = Path(sys.argv[1])
         folder.mkdir(exist_ok=True)
-        wide = network(partial(wide_res_net, 8, 28, 10), 1, 40)
+        wide = network(partial(wide_res_net, 8, 28, 10, dropout=0), 1, 40)
         write_checkpoint("wrn-28-10", wide, folder)
         write_tensors("wrn-28-10", detect([wide], images), folder)
         return
 
     dense = [network(partial(dense_net_bc, 8, 10, 4), 7, 60 + fold) for fold in range(FOLDS)]
-    wide = [network(partial(wide_res_net, 80, 10, 1), 3, 20 + fold) for fold in range(FOLDS)]
+    wide = [network(partial(wide_res_net, 80, 10, 1, dropout=0), 3, 20 + fold) for fold in range(FOLDS)]
     deep = network(partial(dense_net_bc, 8, 100, 12), 1, 30)
 
     write_archive("cifar10_dense.tar.gz", "cifar10", "dense", dense, legacy=True)
