@@ -100,6 +100,11 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     assert.equal(Number(shown), report.ood[choice].scores[0].auroc);
     for (const plot of ["histogram", "roc", "pr"]) assert.ok(await page.locator(`#plot-${plot} svg path`).count() > 0, plot);
 
+    // An archive may hold known images class by class, of which a limit leaves only the first ones.
+    await page.fill("#eval-limit", "7");
+    await page.setInputFiles("#id-files", archive);
+    await page.locator(".notice", { hasText: 'The first 7 images of "ood.tar.gz" were taken, as asked.' }).waitFor();
+
     // What cannot be read is said on this tab, too, and leaves the choice as it is.
     write(join(folder, "notes.txt"), "no image");
     await page.setInputFiles("#ood-files", join(folder, "notes.txt"));
@@ -287,12 +292,12 @@ test("WebGPU in software: the faster CPU backend is taken",
     assert.match((await notices(page)).join(), /no graphics card/);
   }));
 
-test("dropped weights score instead of the shipped ones, damaged ones do not",
+test("dropped weights score instead of the shipped ones, damaged and unfinished ones do not",
   visit("/?backend=cpu", {}, async ({ page }) => {
     await until(page, ["ready"]);
     const folder = scratch();
     cpSync(WEIGHTS, join(folder, "mine"), { recursive: true });
-    write(join(folder, "mine/logs/fold-1.jsonl"), "{}");
+    for (const log of ["fold-1.jsonl", "fold-1.txt"]) write(join(folder, "mine/logs", log), "{}");
     await page.setInputFiles("#files", tarGz(join(folder, "mine")));
     await page.waitForFunction(() => /mine/.test(document.documentElement.dataset.weights));
     await page.waitForFunction(() => document.documentElement.dataset.folds === "5");
@@ -310,6 +315,11 @@ test("dropped weights score instead of the shipped ones, damaged ones do not",
     await page.setInputFiles("#files", tarGz(join(folder, "damaged")));
     await page.locator(".notice[data-kind=error]").waitFor();
     assert.match((await notices(page)).join(), /cannot be used/);
+
+    const unfinished = { ...MANIFEST, folds: MANIFEST.folds.slice(0, 2) };
+    write(join(folder, "unfinished/manifest.json"), JSON.stringify(unfinished));
+    await page.setInputFiles("#files", tarGz(join(folder, "unfinished")));
+    await page.locator("#problems-list", { hasText: "Only 2 of their 5 folds are trained" }).waitFor({ state: "attached" });
   }));
 
 test("what was asked before Clear does not reach the images after it",
