@@ -141,13 +141,8 @@ mod gpu {
     }
 
     fn find(kinds: &[(wgpu::DeviceType, DeviceKind)]) -> Option<ChosenDevice> {
-        // Others, which are not looked for, would be started, too, and complain where they have no display.
-        let backends = wgpu::Backends::PRIMARY;
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends,
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let adapters = pollster::block_on(instance.enumerate_adapters(backends));
+        let instance = wgpu::Instance::default();
+        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
         let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
         kinds.iter().find_map(|(device_type, kind)| {
             let info = infos.iter().find(|info| info.device_type == *device_type)?;
