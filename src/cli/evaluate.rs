@@ -37,8 +37,8 @@ pub struct EvaluateArgs {
     /// `train` holds it out, or of test/class/name.png beside train/ [default: the set that the weights were trained on].
     #[arg(long)]
     pub id: Option<String>,
-    /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, uniform, gaussian,
-    /// patterns, shapes), folders or archives [default: those of --compare].
+    /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, cifar10, cifar100, uniform,
+    /// gaussian, patterns, shapes), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<String>,
     /// Score only the first N images of each set; of an --id folder, N from all of its classes.
