@@ -219,9 +219,9 @@ fn labelled(folder: &Path, classes: &[String]) -> Result<Dataset> {
 ///
 /// In this order: `uniform`, `gaussian`, `patterns` or `shapes`, made with `seed` (`uniform:500` for 500
 /// images instead of 10,000); the test images of `cifar10` or `cifar100` in `data_dir`; a path to a
-/// folder (searched to any depth), a zip, tar or tar.gz, or an image; a name under `data_dir`, found as ODIN's archives unpack: `NAME/test`,
-/// `NAME/NAME`, `NAME`, `NAME.zip`, `NAME.tar`, `NAME.tar.gz` or `NAME.tgz`. What cannot be read
-/// is listed in `skipped`.
+/// folder (searched to any depth), a zip, tar or tar.gz, or an image; a name under `data_dir`, found
+/// as ODIN's archives unpack: `NAME/test`, `NAME/NAME`, `NAME`, `NAME.zip`, `NAME.tar`, `NAME.tar.gz`
+/// or `NAME.tgz`. What cannot be read is listed in `skipped`.
 ///
 /// # Errors
 /// When nothing goes by that name, an archive is damaged, or not one image can be read.
