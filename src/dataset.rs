@@ -137,6 +137,12 @@ impl ImageSet {
         &self.images[index * PIXELS..][..PIXELS]
     }
 
+    /// Keeps the first `count` images.
+    pub fn truncate(&mut self, count: usize) {
+        self.images.truncate(count.saturating_mul(PIXELS));
+        self.sources.truncate(count);
+    }
+
     /// The images at `indices`, in that order.
     ///
     /// # Panics
@@ -161,6 +167,19 @@ pub enum Cifar {
 }
 
 impl Cifar {
+    /// The set called `name` on the command line and in manifests.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Ten, Self::Hundred].into_iter().find(|which| which.name() == name)
+    }
+
+    /// Its name on the command line and in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ten => "cifar10",
+            Self::Hundred => "cifar100",
+        }
+    }
+
     /// Class names in label order; for CIFAR-100 the fine ones.
     pub fn classes(self) -> Vec<String> {
         let names: &[&str] = match self {

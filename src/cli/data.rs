@@ -65,7 +65,7 @@ impl TrainingData {
 
 /// Whether a data set goes by its name alone.
 pub fn is_built_in(name: &str) -> bool {
-    ["cifar10", "cifar100", SHAPES].contains(&name)
+    name == SHAPES || Cifar::named(name).is_some()
 }
 
 /// The name of the data set that weights were trained on, for a command that got none by `flag`; a folder's says not where
@@ -81,12 +81,12 @@ pub fn trained_on<'a>(flag: &str, name: &'a str) -> Result<&'a str> {
 /// The data set called `name`, the value of `flag`: auto, cifar10, cifar100, shapes, or a folder of class/name.png, whose
 /// name in tables is never that of another set.
 pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData> {
-    let cifar = |which| cifar_or_download(which, args);
+    if let Some(which) = Cifar::named(name) {
+        return cifar_or_download(which, args);
+    }
     match name {
-        "cifar10" => cifar(Cifar::Ten),
-        "cifar100" => cifar(Cifar::Hundred),
         SHAPES => Ok(shapes()),
-        "auto" => match cifar(Cifar::Ten) {
+        "auto" => match cifar_or_download(Cifar::Ten, args) {
             Ok(data) => Ok(data),
             // What is there but damaged would be in the way of another archive, too.
             Err(error) if files::has_cifar(&args.dir(), Cifar::Ten) => Err(error),
@@ -156,11 +156,7 @@ fn shapes() -> TrainingData {
 }
 
 fn cifar_or_download(which: Cifar, args: &DataArgs) -> Result<TrainingData> {
-    let name = match which {
-        Cifar::Ten => "cifar10",
-        Cifar::Hundred => "cifar100",
-    };
-    let dir = args.dir();
+    let (name, dir) = (which.name(), args.dir());
     let (train, test) = match files::cifar(&dir, which)? {
         Some(sets) => sets,
         None => {

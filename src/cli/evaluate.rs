@@ -172,11 +172,12 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     for (index, name) in ood_names.into_iter().enumerate() {
         let mut set = data::image_set(name, &args.data)?;
         let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
-        let limit = limit(before).unwrap_or(set.len()).min(set.len());
         // The page takes those of an archive in another order.
-        let chosen = earlier.as_ref().and_then(|earlier| earlier.chosen(index, &set.sources));
-        let chosen = chosen.filter(|_| args.limit.is_none()).unwrap_or_else(|| (0..limit).collect());
-        set = set.subset(&chosen);
+        let by_name = earlier.as_ref().filter(|_| args.limit.is_none());
+        match by_name.and_then(|earlier| earlier.chosen(index, &set.sources)) {
+            Some(chosen) => set = set.subset(&chosen),
+            None => set.truncate(limit(before).unwrap_or(set.len())),
+        }
         if args.protocol.is_some() {
             check_size(name, set.len())?;
             set = set.subset(&protocol::kept_indices());

@@ -62,10 +62,9 @@ pub fn has_cifar(dir: &Path, which: Cifar) -> bool {
 
 /// The folder in `dir` to which someone has unpacked the archive of the data set `name`, which is read in its place.
 pub fn unpacked(name: &str, dir: &Path) -> Option<PathBuf> {
-    let folder = match name {
-        "cifar10" => cifar_paths(dir, Cifar::Ten)[0].clone(),
-        "cifar100" => cifar_paths(dir, Cifar::Hundred)[0].clone(),
-        _ => dir.join(name),
+    let folder = match Cifar::named(name) {
+        Some(which) => cifar_paths(dir, which)[0].clone(),
+        None => dir.join(name),
     };
     (SOURCES.iter().any(|source| source.name == name) && folder.is_dir()).then_some(folder)
 }
@@ -79,15 +78,20 @@ fn cifar_paths(dir: &Path, which: Cifar) -> [PathBuf; 2] {
     .map(|name| dir.join(name))
 }
 
-/// (Training, test) sets from the files of one of CIFAR's folders, read by name.
-fn read_cifar(which: Cifar, mut read_file: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<(Dataset, Dataset)> {
-    let (train, test): (&[&str], &str) = match which {
+/// Names of the files with training images, and of the one with test images.
+fn cifar_files(which: Cifar) -> (&'static [&'static str], &'static str) {
+    match which {
         Cifar::Ten => (
             &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
             "test_batch.bin",
         ),
         Cifar::Hundred => (&["train.bin"], "test.bin"),
-    };
+    }
+}
+
+/// (Training, test) sets from the files of one of CIFAR's folders, read by name.
+fn read_cifar(which: Cifar, mut read_file: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<(Dataset, Dataset)> {
+    let (train, test) = cifar_files(which);
     let mut read_files = |names: &[&str]| -> Result<Dataset> {
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         for name in names {
@@ -265,11 +269,8 @@ pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<Image
 
 /// The test images of a CIFAR set that is in `data_dir`, under the names that the page gives them.
 fn cifar_test(name: &str, data_dir: &Path) -> Result<Option<ImageSet>> {
-    let (which, file) = match name {
-        "cifar10" => (Cifar::Ten, "test_batch.bin"),
-        "cifar100" => (Cifar::Hundred, "test.bin"),
-        _ => return Ok(None),
-    };
+    let Some(which) = Cifar::named(name) else { return Ok(None) };
+    let (_, file) = cifar_files(which);
     Ok(cifar(data_dir, which)?.map(|(_, test)| {
         let sources = (0..test.len()).map(|index| format!("{file} {index}")).collect();
         ImageSet { name: name.to_owned(), images: test.images, sources, skipped: Vec::new() }

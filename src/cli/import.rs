@@ -66,11 +66,8 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         (find(folder.path())?, Some(folder))
     };
     let found = choose(found, args.set.as_deref()).with_context(|| source.to_string())?;
-    let (dataset, classes) = if found[0].set.starts_with("cifar100") {
-        ("cifar100", Cifar::Hundred.classes())
-    } else {
-        ("cifar10", Cifar::Ten.classes())
-    };
+    let (dataset, _) = found[0].set.split_once('_').expect("a set's name has a data set and a network");
+    let classes = Cifar::named(dataset).expect("sets are of CIFAR").classes();
     let folds = fold::folds(classes.len(), DEFAULT_FOLDS, DEFAULT_SEED)?;
 
     let device = Device::flex();
@@ -168,7 +165,7 @@ fn set_and_fold(path: &Path, file: &str) -> Option<(String, usize)> {
     let name = path.parent()?.file_name()?.to_str()?.strip_suffix("_checkpoint")?;
     let (dataset, rest) = name.split_once("_fold_")?;
     let (fold, kind) = rest.split_once('_')?;
-    let known = ["cifar10", "cifar100"].contains(&dataset) && ["dense", "wide"].contains(&kind);
+    let known = Cifar::named(dataset).is_some() && ["dense", "wide"].contains(&kind);
     let found = (format!("{dataset}_{kind}"), fold.parse().ok()?);
     (known && path.file_name()? == file).then_some(found)
 }

@@ -46,10 +46,17 @@ pub fn write_all(folder: &Path, files: impl IntoIterator<Item = Result<(String, 
     let mut names = Vec::new();
     for file in files {
         let (name, bytes) = file?;
-        write(&beside.path().join(&name), &bytes)?;
+        write_synced(&beside.path().join(&name), &bytes).with_context(failed)?;
         names.push(name);
     }
     names.iter().try_for_each(|name| fs::rename(beside.path().join(name), folder.join(name))).with_context(failed)
+}
+
+/// Writes a file and waits until it is on the disk.
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Refuses a folder that has weights in it, with a manifest or without one.
@@ -235,9 +242,7 @@ impl Checkpoints {
                 ("best.bpk", Some(&checkpoint.best)),
             ] {
                 let Some(bytes) = bytes else { continue };
-                let mut file = File::create(beside.path().join(name))?;
-                file.write_all(bytes)?;
-                file.sync_all()?;
+                write_synced(&beside.path().join(name), bytes)?;
             }
             let epoch = self.folder.join(format!("{EPOCH}{:04}", checkpoint.history.len()));
             fs::rename(beside.keep(), epoch)?;

@@ -112,7 +112,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     if let Some((name, expected, found)) = epsilons.chain(temperatures).find_map(|odin| odin.refused()) {
         bail!("--{name}s: expected {expected}, found {found}");
     }
-    ood.images.truncate(count * eloc::image::PIXELS);
+    ood.truncate(count);
 
     let data_dir = args.data.dir();
     let cache = Cache::new(&data_dir, &device.name);

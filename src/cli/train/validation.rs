@@ -91,7 +91,7 @@ impl Validation {
 
 #[cfg(test)]
 mod tests {
-    use eloc::{image::PIXELS, synthetic};
+    use eloc::synthetic;
 
     use super::*;
 
