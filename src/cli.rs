@@ -15,7 +15,7 @@ mod import;
 mod log;
 mod metrics;
 mod odin;
-mod output;
+pub mod output;
 mod progress;
 mod score;
 mod scoring;
@@ -89,7 +89,7 @@ impl Cli {
             Command::Metrics(args) => metrics::run(args),
             Command::Data(args) => args.names.iter().try_for_each(|name| {
                 let dir = args.data.dir();
-                let path = match files::unpacked(name, &dir) {
+                let path = match files::unpacked(name, &dir)? {
                     Some(folder) => folder,
                     None => download::fetch(name, &dir, args.data.mirror.as_deref())?,
                 };

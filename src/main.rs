@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("eloc: {error:#}");
+            cli::output::note(format_args!("eloc: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -140,7 +140,8 @@ pub fn images_at(path: &Path) -> Result<ImageSet> {
 /// Says on the error stream which files were skipped.
 fn reported(set: ImageSet) -> ImageSet {
     if let Some((source, reason)) = set.skipped.first() {
-        eprintln!("{}: {} files were skipped, the first {source}: {reason}", set.name, set.skipped.len());
+        let (name, count) = (&set.name, set.skipped.len());
+        output::note(format_args!("{name}: {count} files were skipped, the first {source}: {reason}"));
     }
     set
 }
@@ -168,10 +169,10 @@ fn cifar_or_download(which: Cifar, args: &DataArgs) -> Result<TrainingData> {
         }
     };
     if !which.is_published(&train, &test) {
-        eprintln!(
+        output::note(format_args!(
             "{name}: {} does not have the published images and labels in their order; figures from it do not compare",
             dir.display()
-        );
+        ));
     }
     Ok(TrainingData { name: name.to_owned(), train, test, test_is_drawn: false })
 }

@@ -13,7 +13,7 @@ use ureq::http::header::{CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
 
 use super::images::has_image_extension;
-use eloc::archive::{self, Limits};
+use eloc::archive::{self, Limits, is_hidden};
 
 /// A public archive and how to tell that it is whole.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ pub fn fetch(name: &str, data_dir: &Path, mirror: Option<&str>) -> Result<PathBu
 }
 
 /// [`fetch`] for an archive that need not be in [`SOURCES`].
-pub fn fetch_source(source: &Source, data_dir: &Path, mirror: Option<&str>) -> Result<PathBuf> {
+fn fetch_source(source: &Source, data_dir: &Path, mirror: Option<&str>) -> Result<PathBuf> {
     let target = data_dir.join(source.file);
     if target.is_file() {
         verify(&target, source.check).with_context(|| format!("{} (remove it to fetch it again)", target.display()))?;
@@ -206,7 +206,7 @@ fn verify(path: &Path, check: Check) -> Result<()> {
         Check::Images(expected) => {
             let mut found = 0;
             archive::for_each_file(reader, &Limits::default(), |label, _| {
-                found += usize::from(has_image_extension(&label));
+                found += usize::from(has_image_extension(&label) && !label.split('/').any(is_hidden));
             })?;
             ensure!(found == expected, "images: expected {expected}, found {found}");
         }

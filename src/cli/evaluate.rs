@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use eloc::{
-    dataset::Dataset,
+    dataset::{Dataset, ImageSet},
     ensemble::Score,
     metrics::Definition,
     odin::Odin,
@@ -38,7 +38,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub id: Option<String>,
     /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, cifar10, cifar100, uniform,
-    /// gaussian, patterns, shapes), folders or archives [default: those of --compare].
+    /// gaussian, patterns, shapes; uniform:500 for 500 images of it), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<String>,
     /// Score only the first N images of each set; of an --id folder, N from all of its classes.
@@ -168,9 +168,13 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     );
 
     // All of them first: what cannot be read should not show after hours.
-    let mut sets = Vec::new();
+    let mut sets: Vec<ImageSet> = Vec::new();
     for (index, name) in ood_names.into_iter().enumerate() {
         let mut set = data::image_set(name, &args.data)?;
+        // Two folders may end alike.
+        if sets.iter().any(|other| other.name == set.name) {
+            set.name.clone_from(name);
+        }
         let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
         // The page takes those of an archive in another order.
         let by_name = earlier.as_ref().filter(|_| args.limit.is_none());
@@ -229,16 +233,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
     // Neither a file that cannot be written nor a reader who has gone should cost the other its results.
     let written = store::write_json(args.json.as_deref(), &report);
-    output::line(if args.markdown { report.markdown() } else { report.text() }.trim_end())?;
+    let mut text = if args.markdown { report.markdown() } else { report.text() };
     if let Some(earlier) = &earlier {
-        output::line(earlier.differences(&report, &scored).trim_end())?;
+        text += &earlier.differences(&report, &scored);
     }
+    let printed = output::line(text.trim_end());
     let speed = match cache.was_used() {
         true => ", with what earlier runs took for logits that were at hand".to_owned(),
         false => format!(", {:.0} images/s", images as f64 / seconds),
     };
-    eprintln!("{images} images in {seconds:.1} s{speed}");
-    written
+    output::note(format_args!("{images} images in {seconds:.1} s{speed}"));
+    written.and(printed)
 }
 
 fn check_size(name: &str, images: usize) -> Result<()> {

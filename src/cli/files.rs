@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::download::SOURCES;
+use super::download::{Check, SOURCES};
 use super::images::{Loaded, files_below, has_image_extension, load_file, load_parallel};
+use super::output;
 use eloc::archive::{self, Format, Limits, is_hidden};
 use eloc::dataset::{Cifar, Dataset, ImageSet};
 use eloc::image::PIXELS;
@@ -18,6 +19,10 @@ use eloc::synthetic;
 
 /// How many images a generated set has unless told: as many as CIFAR's test set.
 pub const GENERATED_IMAGES: usize = 10_000;
+/// CIFAR's.
+const CIFAR_TEST_IMAGES: usize = 10_000;
+/// The most that it may have, 3 GB.
+const MOST_GENERATED: usize = 1_000_000;
 
 /// The data folder: the flag, else the environment variable `ELOC_DATA`, else `eloc/data` in the
 /// user's cache folder, else (where there is no such folder) `data`.
@@ -61,12 +66,25 @@ pub fn has_cifar(dir: &Path, which: Cifar) -> bool {
 }
 
 /// The folder in `dir` to which someone has unpacked the archive of the data set `name`, which is read in its place.
-pub fn unpacked(name: &str, dir: &Path) -> Option<PathBuf> {
+///
+/// # Errors
+/// When it does not have as many sound images.
+pub fn unpacked(name: &str, dir: &Path) -> Result<Option<PathBuf>> {
+    let Some(source) = SOURCES.iter().find(|source| source.name == name) else { return Ok(None) };
     let folder = match Cifar::named(name) {
         Some(which) => cifar_paths(dir, which)[0].clone(),
         None => dir.join(name),
     };
-    (SOURCES.iter().any(|source| source.name == name) && folder.is_dir()).then_some(folder)
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let expected = match source.check {
+        Check::Images(count) => count,
+        Check::Md5(_) => CIFAR_TEST_IMAGES,
+    };
+    let found = image_set(name, dir, 0)?.len();
+    ensure!(found == expected, "{}: expected {expected} images to score, found {found}", folder.display());
+    Ok(Some(folder))
 }
 
 /// The unpacked folder and the official archive.
@@ -214,7 +232,9 @@ fn labelled(folder: &Path, classes: &[String]) -> Result<Dataset> {
     let set = Dataset::new(images, labels, classes.to_vec()).with_context(|| folder.display().to_string())?;
     if let Some(first) = left_out.first() {
         let (folder, count, first) = (folder.display(), left_out.len(), first.display());
-        eprintln!("{folder}: {count} files without the extension of an image were left out, the first {first}");
+        output::note(format_args!(
+            "{folder}: {count} files without the extension of an image were left out, the first {first}"
+        ));
     }
     Ok(set)
 }
@@ -237,6 +257,7 @@ pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<Image
         return Ok(set);
     }
     let given = Path::new(path_or_name);
+    ensure!(!path_or_name.is_empty(), "expected the name or the path of a set of images, found an empty one");
     if given.exists() {
         let path = given.canonicalize()?;
         // ODIN's archives unpack to NAME/test.
@@ -291,11 +312,9 @@ fn generated(name: &str, seed: u64) -> Result<Option<ImageSet>> {
     };
     let count = match count {
         None => GENERATED_IMAGES,
-        Some(count) => count
-            .parse()
-            .ok()
-            .filter(|&count| count > 0)
-            .with_context(|| format!("`{name}`: expected a number of images, found `{count}`"))?,
+        Some(count) => count.parse().ok().filter(|count| (1..=MOST_GENERATED).contains(count)).with_context(|| {
+            format!("`{name}`: expected a number of images from 1 to {MOST_GENERATED}, found `{count}`")
+        })?,
     };
     Ok(Some(generate(count, seed)))
 }

@@ -1,4 +1,4 @@
-//! Lines on the standard output, which may be a full disk or a pipe that nobody reads any more.
+//! Lines on the standard output and the error stream, which may be a full disk or a pipe that nobody reads any more.
 
 use std::{
     fmt::Display,
@@ -29,6 +29,11 @@ pub fn aside(text: impl Display) -> Result<()> {
         Err(error) if is_closed_pipe(&error) => Ok(()),
         written => written,
     }
+}
+
+/// Prints a line on the error stream, where there is anybody to read it.
+pub fn note(text: impl Display) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// Whether an error is only that the reader of the output has gone, as `head` does.

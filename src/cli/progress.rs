@@ -36,7 +36,7 @@ pub struct Progress {
 impl Progress {
     /// A bar for the training of `folds`, each after its first `begun` epochs or those of its checkpoint in the run in `out`.
     pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset, begun: usize, out: &Path) -> Self {
-        let kept = |fold: &Fold| train.labels.iter().filter(|&&label| fold.logit(usize::from(label)).is_some()).count();
+        let kept = |fold: &Fold| fold.partition(&train.labels).0.len();
         let steps: Vec<(usize, usize)> =
             folds.iter().map(|fold| (fold.number, steps_per_epoch(kept(fold), recipe.batch))).collect();
         let total = steps.iter().map(|(_, steps)| steps * recipe.total_epochs()).sum::<usize>() as u64;
@@ -121,7 +121,8 @@ impl Images {
         if self.bar.is_hidden() && self.printed.get().elapsed() >= BETWEEN_LINES {
             self.printed.set(Instant::now());
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
-            eprintln!("{}: {done} of {all} images, {} left", self.bar.message(), duration(self.bar.eta()));
+            let left = duration(self.bar.eta());
+            output::note(format_args!("{}: {done} of {all} images, {left} left", self.bar.message()));
         }
     }
 

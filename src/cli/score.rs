@@ -62,7 +62,7 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
     // The others are scored all the same.
     let mut skip = |error: Error| {
         if let Some(before) = unreadable.replace(error) {
-            eprintln!("eloc: {before:#}");
+            output::note(format_args!("eloc: {before:#}"));
         }
     };
     for path in &args.images {

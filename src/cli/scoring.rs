@@ -16,7 +16,7 @@ use eloc::{
     weights::{FoldEntry, Manifest, sha256},
 };
 
-use super::{progress, store};
+use super::{output, progress, store};
 
 /// Images of one pass through a network.
 pub const BATCH: usize = 100;
@@ -85,7 +85,7 @@ impl<'a> Cache<'a> {
         if let Err(error) = store::write(path, &bytes)
             && !self.failed.replace(true)
         {
-            eprintln!("{error:#}; going on without, but the next run will have to compute it again");
+            output::note(format_args!("{error:#}; going on without, but the next run will have to compute it again"));
         }
     }
 }

@@ -172,7 +172,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         })?;
         output::aside(format_args!("written into {}, with the threshold that goes with it", args.weights.display()))?;
     }
-    printed.and(written)
+    written.and(printed)
 }
 
 impl Tuning {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    pictures::{cifar10_files, cifar10_folder, cifar100_files, class_folder, tar_gz},
+    pictures::{cifar10_files, cifar10_folder, cifar100_files, class_folder, plain_folder, tar_gz},
     tool::{NO_MIRROR, eloc, evaluate, files, json, manifest, path, refused, scratch, stdout, training_args},
 };
 
@@ -123,12 +123,21 @@ fn data_that_cannot_be_fetched_is_an_error() {
 #[test]
 fn sets_that_are_there_unpacked_are_not_fetched() {
     let dir = scratch();
-    for (name, folder) in [("cifar10", "cifar-10-batches-bin"), ("Imagenet", "Imagenet")] {
-        let folder = dir.path().join(folder);
-        fs::create_dir(&folder).unwrap();
-        let found = stdout(eloc().args(["data", name, "--mirror", NO_MIRROR, "--data", path(dir.path())]));
-        assert_eq!(found, format!("{name}: {}\n", path(&folder)));
+    let fetch = |name: &str| {
+        let mut command = eloc();
+        command.args(["data", name, "--mirror", NO_MIRROR, "--data", path(dir.path())]);
+        command
+    };
+    let [cifar, test] = ["cifar-10-batches-bin", "iSUN/test"].map(|folder| dir.path().join(folder));
+    fs::create_dir(&cifar).unwrap();
+    refused(&mut fetch("cifar10"), &[path(&cifar), "data_batch_1.bin"]);
+    plain_folder(&test, 100, 1);
+    for index in 1..8925 {
+        fs::hard_link(test.join("00.png"), test.join(format!("{index}.png"))).unwrap();
     }
+    assert_eq!(stdout(&mut fetch("iSUN")), format!("iSUN: {}\n", path(&dir.path().join("iSUN"))));
+    fs::remove_file(test.join("1.png")).unwrap();
+    refused(&mut fetch("iSUN"), &["iSUN: expected 8925 images to score, found 8924"]);
 }
 
 /// A file of that name that is not the published one is kept, since it may be the user's own.

@@ -243,7 +243,12 @@ fn unknown_set_is_refused() {
         "found none",
     ];
     refused(&mut evaluate(weights, images, dir.path(), &["nothing"]), &parts);
-    refused(&mut evaluate(weights, images, dir.path(), &["uniform:many"]), &["expected a number of images", "`many`"]);
+    for count in ["many", "0", "1000001", "18446744073709551615"] {
+        let name = format!("uniform:{count}");
+        let parts = ["expected a number of images from 1 to 1000000", &format!("`{count}`")];
+        refused(&mut evaluate(weights, images, dir.path(), &[&name]), &parts);
+    }
+    refused(&mut evaluate(weights, images, dir.path(), &[""]), &["expected the name or the path of a set of images"]);
 }
 
 #[test]
@@ -402,6 +407,17 @@ fn folder_with_other_images_than_were_trained_on_is_refused() {
 }
 
 #[test]
+fn second_set_of_a_name_has_its_path_for_a_name() {
+    let dir = scratch();
+    let folders = ["one/images", "two/images"].map(|name| dir.path().join(name));
+    for (kind, folder) in (100..).zip(&folders) {
+        plain_folder(folder, kind, 6);
+    }
+    let (_, report) = evaluated(dir.path(), &folders.each_ref().map(|folder| path(folder)), &[]);
+    assert_eq!((&report["ood"][0]["name"], &report["ood"][1]["name"]), (&"images".into(), &path(&folders[1]).into()));
+}
+
+#[test]
 fn set_that_is_missing_is_refused_before_anything_is_scored() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
@@ -415,9 +431,14 @@ fn report_is_written_also_where_nobody_reads_the_table() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
     let file = dir.path().join("report.json");
-    let mut command = evaluate(weights, images, dir.path(), &["uniform:5"]);
-    let mut child = command.args(["--json", path(&file)]).stdout(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    assert!(child.wait().unwrap().success());
+    let unread = |file: &Path| {
+        let mut command = evaluate(weights, images, dir.path(), &["uniform:5"]);
+        command.args(["--json", path(file)]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        child.wait().unwrap()
+    };
+    assert!(unread(&file).success());
     assert_eq!(json(&file)["ood"][0]["images"], 5);
+    assert_eq!(unread(&file.join("report.json")).code(), Some(1));
 }
