@@ -11,8 +11,12 @@ use std::{
 const SOURCES: [&str; 4] = ["src", "Cargo.toml", "Cargo.lock", "build.rs"];
 
 fn main() {
-    println!("cargo::rerun-if-changed=.git/HEAD");
-    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    // A file that is missing would count as changed at every build.
+    for path in ["HEAD", "logs/HEAD"].iter().filter_map(|file| git(&["rev-parse", "--git-path", file])) {
+        if Path::new(&path).exists() {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
     let mut hasher = DefaultHasher::new();
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");

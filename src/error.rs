@@ -46,8 +46,8 @@ pub enum Error {
     #[error("archive: expected {what} of at most {limit}, found more")]
     ArchiveLimit { what: &'static str, limit: u64 },
 
-    /// More folds than classes, or fewer than two folds.
-    #[error("{folds} folds of {classes} classes: expected between 2 folds and one per class")]
+    /// More folds than classes or than [`MAX_FOLDS`](crate::fold::MAX_FOLDS), or fewer than two folds.
+    #[error("{folds} folds of {classes} classes: expected between 2 folds and one per class, at most 1000")]
     FoldCount {
         /// Number of classes to split.
         classes: usize,

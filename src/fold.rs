@@ -16,6 +16,9 @@ pub const DEFAULT_SEED: u32 = 3;
 /// Number of folds; Vyas et al. 2018 (its ablation also tries 3, 10 and 20).
 pub const DEFAULT_FOLDS: usize = 5;
 
+/// Most folds or ordinary networks of an ensemble: more would only exhaust the memory.
+pub const MAX_FOLDS: usize = 1000;
+
 /// Fewest classes a fold may keep: with one class, softmax is constant.
 const MIN_KEPT: usize = 2;
 
@@ -51,10 +54,10 @@ impl Fold {
 /// split.
 ///
 /// # Errors
-/// [`Error::FoldCount`] unless `2 <= k <= classes`; [`Error::FoldTooSmall`] where a fold would keep
+/// [`Error::FoldCount`] unless `2 <= k <= classes` and `k <= ` [`MAX_FOLDS`]; [`Error::FoldTooSmall`] where a fold would keep
 /// fewer than two classes.
 pub fn folds(classes: usize, k: usize, seed: u32) -> Result<Vec<Fold>> {
-    if k < 2 || k > classes {
+    if k < 2 || k > classes.min(MAX_FOLDS) {
         return Err(Error::FoldCount { classes, folds: k });
     }
     let order = permutation(seed, classes);
@@ -206,7 +209,10 @@ mod tests {
     #[test]
     fn more_folds_than_classes_are_rejected() {
         let error = folds(10, 11, DEFAULT_SEED).unwrap_err();
-        assert_eq!(error.to_string(), "11 folds of 10 classes: expected between 2 folds and one per class");
+        assert_eq!(
+            error.to_string(),
+            "11 folds of 10 classes: expected between 2 folds and one per class, at most 1000"
+        );
     }
 
     #[test]

@@ -61,6 +61,9 @@ impl ModuleMapper for MoveTowards {
     }
 }
 
+/// Largest depth, width or growth rate of a network.
+const LARGEST: usize = 1000;
+
 /// Which network: a family and its size.
 ///
 /// Written and read as the field writes them: `compact-64-128-176`, `densenet-bc-100-12`, `wrn-28-10`.
@@ -123,7 +126,7 @@ impl FromStr for Network {
     fn from_str(name: &str) -> Result<Self> {
         let unknown = || Error::UnknownNetwork { name: name.to_owned() };
         let numbers = |rest: &str| -> Option<Vec<usize>> {
-            rest.split('-').map(|part| part.parse().ok().filter(|&n| n > 0)).collect()
+            rest.split('-').map(|part| part.parse().ok().filter(|n| (1..=LARGEST).contains(n))).collect()
         };
         let deep = |depth: usize| depth >= 10 && depth % 6 == 4;
         if name == "compact" {
@@ -416,7 +419,7 @@ mod tests {
 
     #[test]
     fn unknown_networks_are_rejected() {
-        for name in ["", "resnet-18", "wrn-27-10", "wrn-28", "compact-0-1-1", "densenet-bc-x-12"] {
+        for name in ["", "resnet-18", "wrn-27-10", "wrn-28", "compact-0-1-1", "compact-1001-1-1", "densenet-bc-x-12"] {
             assert!(matches!(name.parse::<Network>(), Err(Error::UnknownNetwork { .. })));
         }
     }

@@ -90,8 +90,6 @@ pub enum Event<'a> {
     Step {
         /// Steps done since the start of the first epoch.
         step: usize,
-        /// Steps of the whole run.
-        steps: usize,
         /// Mean loss since the last event.
         loss: f64,
         /// Accuracy on the kept-class images since the last event.
@@ -231,7 +229,6 @@ fn train_epoch(
 ) -> Result<Totals> {
     let recipe = batches.recipe;
     let steps_per_epoch = steps_per_epoch(batches.kept.len(), recipe.batch);
-    let steps = steps_per_epoch * recipe.total_epochs();
     let range = epoch * steps_per_epoch..(epoch + 1) * steps_per_epoch;
     let mut totals = Totals::default();
     std::thread::scope(|scope| {
@@ -249,7 +246,7 @@ fn train_epoch(
                     return Err(Error::NotFinite { fold: batches.fold.number, epoch: epoch + 1, step });
                 }
                 totals.add(&read);
-                tell(on_event, Event::Step { step, steps, loss: read.loss(), accuracy: read.accuracy() })?;
+                tell(on_event, Event::Step { step, loss: read.loss(), accuracy: read.accuracy() })?;
             }
         }
         Ok(totals)

@@ -135,8 +135,8 @@ impl Manifest {
             let found = format!("{mean:?} and {std:?}");
             return refused("means from 0 to 1 and standard deviations from 0.001 to 1", found);
         }
-        if self.fold_count == 0 {
-            return refused("a fold_count of at least 1", "0".to_owned());
+        if !(1..=fold::MAX_FOLDS).contains(&self.fold_count) {
+            return refused("a fold_count from 1 to 1000", self.fold_count.to_string());
         }
         let folds = || self.folds.iter().map(|entry| &entry.fold);
         if let Some((before, fold)) = folds().zip(folds().skip(1)).find(|(before, fold)| before.number >= fold.number) {

@@ -194,7 +194,8 @@ fn folds(folder: &Path) -> Result<String> {
         match manifest.validation_sha256 {
             None =>
                 "held-out images of the kept classes, and AUROC of the fold's score against those of the left-out ones",
-            Some(_) => "images of the kept classes, and AUROC of the fold's score against images given for the choice",
+            Some(_) =>
+                "images of the kept classes, and AUROC of the fold's score against the images of --validation-ood",
         },
         recipe.total_epochs(),
         recipe.averaging.map(averaged).unwrap_or_default(),

@@ -218,7 +218,8 @@ fn announce(
     if steps < FEW_STEPS {
         output::aside(format_args!(
             "a fold takes only {steps} steps, in which it learns little; \
-             --batch 32 --left-out-batch 8 --epochs {} would be about {ENOUGH_STEPS}",
+             --batch 32{} --epochs {} would be about {ENOUGH_STEPS}",
+            if recipe.left_out_batch > 0 { " --left-out-batch 8" } else { "" },
             ENOUGH_STEPS.div_ceil(steps_per_epoch(kept, 32))
         ))?;
     }
@@ -246,7 +247,7 @@ fn train_one(
     progress.start_fold(fold.number, resume.as_ref().map_or(0, |checkpoint| checkpoint.history.len()));
     let mut failed = None;
     let trained = train_fold(network, recipe, images, resume, &device.device, &mut |event| match event {
-        Event::Step { step, loss, accuracy, .. } => {
+        Event::Step { step, loss, accuracy } => {
             progress.step(step, loss, accuracy);
             ControlFlow::Continue(())
         }

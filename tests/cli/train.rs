@@ -483,5 +483,5 @@ fn settings_are_checked_before_data_are_fetched() {
     let folder = scratch();
     let out = folder.path().join("run");
     let arguments = super::tool::training_args("cifar10", &out, &[("--epochs", "0")]);
-    refused(super::tool::eloc().args(arguments), &["--epochs: expected a number of at least 1, found 0"]);
+    refused(super::tool::eloc().args(arguments), &["--epochs: expected a number from 1 to 1000000, found 0"]);
 }

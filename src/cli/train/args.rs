@@ -14,6 +14,9 @@ use eloc::{
 
 use crate::cli::{data, device::DeviceChoice, odin::OdinArgs};
 
+/// Largest number of epochs or of images a step.
+const LARGEST: usize = 1_000_000;
+
 /// Dropout of the wide residual network in the paper.
 const WIDE_RESNET_DROPOUT: f64 = 0.3;
 
@@ -48,7 +51,7 @@ pub struct TrainArgs {
     pub fold: Option<usize>,
     /// Train ordinary networks of all classes, which differ by their random numbers only: the deep ensemble to compare
     /// with. Needs --validation-ood.
-    #[arg(long, conflicts_with_all = ["beta", "margin"])]
+    #[arg(long, conflicts_with_all = ["beta", "margin", "split_seed"])]
     pub all_classes: bool,
     /// Seed of the class permutation.
     #[arg(long, default_value_t = fold::DEFAULT_SEED)]
@@ -56,8 +59,8 @@ pub struct TrainArgs {
     /// Share of the training images to hold out for the choice of the epoch and for the threshold.
     #[arg(long, default_value_t = 0.02)]
     pub hold_out: f64,
-    /// Out-of-distribution images (name or path) for the choice of the epoch, beside the held-out images of the left-out
-    /// classes; with --select paper or reference in their place.
+    /// Out-of-distribution images (name or path) to validate each epoch against, beside the held-out images of the left-out
+    /// classes; with --select paper or reference in their place. --select last writes it down and chooses nothing by it.
     #[arg(long)]
     pub validation_ood: Option<String>,
     /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.
@@ -91,9 +94,9 @@ enum ScheduleChoice {
 enum SelectionChoice {
     /// The last epoch.
     Last,
-    /// Highest AUROC within two points of the best accuracy.
+    /// Highest AUROC within two points of the best accuracy so far, epoch by epoch.
     Best,
-    /// Lowest detection error within two points of the best accuracy; needs --validation-ood.
+    /// Lowest detection error within two points of the best accuracy so far; needs --validation-ood.
     Paper,
     /// Highest AUROC of the max softmax between 1,000 test images and --validation-ood, as published code does.
     Reference,
@@ -173,13 +176,13 @@ struct Overrides {
     /// Side of the grey square that hides a part of each training image (cutout); 0 for none.
     #[arg(long)]
     cutout: Option<usize>,
-    /// Dropout probability inside the blocks [wrn with recipe reference or paper: 0.3].
+    /// Dropout probability inside the blocks, in compact networks before the last layer [wrn with recipe reference or paper: 0.3].
     #[arg(long)]
     dropout: Option<f64>,
     /// Number format of the convolutions; bf16 is about twice as fast where the device has it.
     #[arg(long, value_enum)]
     precision: Option<PrecisionChoice>,
-    /// Share of a batch in the running batch-norm statistics.
+    /// Share of a batch in the running batch-norm statistics, which count with --statistics-images 0 only.
     #[arg(long)]
     batch_norm_momentum: Option<f64>,
     /// Kept-class images for the final batch-norm statistics; 0 keeps the running ones.
@@ -280,7 +283,12 @@ impl TrainArgs {
     /// The folds of `classes` classes.
     pub fn folds(&self, classes: usize) -> Result<Vec<Fold>> {
         if self.all_classes {
-            ensure!(self.folds > 0, "--folds: expected a number of at least 1, found 0");
+            ensure!(
+                (1..=fold::MAX_FOLDS).contains(&self.folds),
+                "--folds: expected a number from 1 to {}, found {}",
+                fold::MAX_FOLDS,
+                self.folds
+            );
             ensure!(classes > 1, "--all-classes: expected at least 2 classes, found {classes}");
         }
         Ok(match self.all_classes {
@@ -300,18 +308,21 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         Some(averaging) => (averaging.epochs, averaging.learning_rate),
         None => (1, 0.0),
     };
-    let Recipe { epochs, batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } = *recipe;
+    let Recipe { epochs, batch, left_out_batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } =
+        *recipe;
     let Augmentation { padding, cutout, .. } = recipe.augmentation;
+    let counts = |value: usize| (1..=LARGEST).contains(&value);
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
     let batch_norm_momentum = recipe.batch_norm_momentum;
     let above_0 = |value: f64| at_least_0(value) && value > 0.0;
     let (beta, margin, logit_norm) = (recipe.loss.beta, recipe.loss.margin, recipe.loss.logit_norm.unwrap_or(1.0));
     for (flag, value, is_right, expected) in [
-        ("--epochs", epochs as f64, epochs > 0, "a number of at least 1"),
-        ("--batch", batch as f64, batch > 0, "a number of at least 1"),
+        ("--epochs", epochs as f64, counts(epochs), "a number from 1 to 1000000"),
+        ("--batch", batch as f64, counts(batch), "a number from 1 to 1000000"),
+        ("--left-out-batch", left_out_batch as f64, left_out_batch <= LARGEST, "a number of at most 1000000"),
         ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
-        ("--averaged-epochs", averaged_epochs as f64, averaged_epochs > 0, "a number of at least 1"),
+        ("--averaged-epochs", averaged_epochs as f64, counts(averaged_epochs), "a number from 1 to 1000000"),
         ("--averaged-learning-rate", averaged_rate, at_least_0(averaged_rate), "a number of at least 0"),
         ("--bias-factor", bias_factor, above_0(bias_factor), "a number above 0"),
         ("--momentum", momentum, below_1(momentum), "a number from 0 to below 1"),
