@@ -1,5 +1,5 @@
 // The evaluator: two sides of images, what their scores say about the detector, and the files to take away.
-import { byId, el, misfit, percent, plural, table, throttled, whole } from "./dom.js";
+import { byId, el, misfit, onClick, percent, plural, table, throttled, whole } from "./dom.js";
 import { csvOf, download } from "./export.js";
 import { IMAGE_BYTES, ImageSet } from "./imageset.js";
 import { byClass } from "./import.js";
@@ -40,7 +40,7 @@ export class Evaluator {
     this.#view = new StudyView(scorer, open);
     this.update = throttled(() => this.#update(), 700);
     for (const button of document.querySelectorAll("[data-generate]")) {
-      button.addEventListener("click", () => this.#generate(button.dataset.generate, button.dataset.side));
+      onClick(button, () => this.#generate(button.dataset.generate, button.dataset.side));
     }
     byId("eval-score").addEventListener("input", () => this.otherScores());
     byId("eval-ood-choice").addEventListener("input", () => {
@@ -62,11 +62,13 @@ export class Evaluator {
     const single = items.filter(loose), groups = items.filter((item) => !loose(item));
     if (single.length) groups.push({ name: single.length === 1 ? single[0].name : "images", files: single.flatMap(({ files }) => files) });
     if (side === "id") {
-      const name = groups[0]?.name ?? "images", set = this.#knownSet(name), left = limit - set.count;
+      const name = groups.length === 1 ? groups[0].name : "images", set = this.#knownSet(name), left = limit - set.count;
       if (left <= 0) return notice(`"${set.name}" has ${plural(set.count, "image")} already, of at most ${whole(limit)}.`, "error");
       this.#read(name, set, some(groups.flatMap(({ files }) => byClass(images(files))), left), limit);
     } else {
-      for (const { name, files } of groups) this.#read(name, this.#newOodSet(name), files, limit);
+      for (const { name, files } of groups) {
+        this.#read(name, this.#newOodSet(name), files.length > limit ? some(images(files), limit) : files, limit);
+      }
     }
   }
 
@@ -85,9 +87,10 @@ export class Evaluator {
     const { manifest } = this.#scorer.ensemble;
     const shapes = manifest.dataset === "shapes";
     byId("generate-id-shapes").hidden = !shapes;
+    const file = { cifar10: "test_batch.bin", cifar100: "test.bin" }[manifest.dataset];
     byId("id-hint").textContent = shapes
       ? "These networks know the built-in set of shapes."
-      : `Images of ${manifest.dataset}, such as its test file ${manifest.dataset === "cifar100" ? "test.bin" : "test_batch.bin"}.`;
+      : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`;
     const before = byId("eval-score").value;
     byId("eval-score").replaceChildren(...this.#scorer.scoreNames.map(({ id, label }) => el("option", { value: id }, label)));
     if (before) byId("eval-score").value = before;
@@ -130,7 +133,7 @@ export class Evaluator {
       ended: () => {
         const more = this.#importer.reads(set) || this.#importer.unread(set);
         if (set.count === 0 && !more && this.#sets().includes(set)) this.#remove(set);
-        if (set === this.idSet && set.count === limit && files.some(({ path }) => ARCHIVE.test(path))) {
+        if (set.count === limit && files.some(({ path }) => ARCHIVE.test(path))) {
           notice(`The first ${plural(limit, "image")} of "${name}" were taken, as asked. An archive may hold them class by class: then raise the number, or unpack it and drop the folder.`, "info");
         }
         this.#list();
@@ -310,7 +313,7 @@ function images(files) {
   return named.length > 0 ? named : files;
 }
 
-/** At most `limit` of `files`, from all over, since those of a folder come class by class; the command line takes the same. */
+/** At most `limit` of `files`, from all over, since those of a folder come class by class; of known ones the command line takes the same. */
 function some(files, limit) {
   if (files.length <= limit) return files;
   return Array.from({ length: limit }, (_, i) => files[Math.floor((i * files.length) / limit)]);

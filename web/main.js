@@ -55,10 +55,12 @@ networks.start();
 function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
   document.documentElement.dataset.weights = name;
   const number = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"][folds.length] ?? whole(folds.length);
-  byId("lead").textContent = `${number} small classifiers`;
+  byId("lead").textContent = `${number} small ${folds.length === 1 ? "classifier" : "classifiers"}`;
+  const unseen = folds.map((fold) => fold.left_out.length), most = Math.max(...unseen);
+  const never = most === 0 ? "" : `; each has never seen ${unseen.every((count) => count === most) ? "" : "up to "}${most} of them`;
   byId("knows").textContent = classes.length > 20
-    ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}; each has never seen ${plural(folds[0].left_out.length, "class")} of them.`
-    : `They know ${listed(classes)}; each has never seen ${folds[0].left_out.length} of these ${classes.length}.`;
+    ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}${never}.`
+    : `They know ${listed(classes)}${never}.`;
   gallery.setClasses(classes);
   choosePublished(dataset);
   evaluator.ensembleChanged();
@@ -243,16 +245,13 @@ function galleryGrew() {
 async function trySamples() {
   try {
     for (const [kind, count, seed] of SAMPLES) {
-      addImages(kind, (await analyst.ask("generate", { kind, count, seed })).images);
+      const { images } = await analyst.ask("generate", { kind, count, seed });
+      gallerySet.addMade(kind, [], images.subarray(0, room() * IMAGE_BYTES));
+      galleryGrew();
     }
   } catch (error) {
     notice(`The images could not be made. ${error.message}`, "error");
   }
-}
-
-function addImages(kind, pixels) {
-  gallerySet.addMade(kind, [], pixels.subarray(0, room() * IMAGE_BYTES));
-  galleryGrew();
 }
 
 function clearGallery() {
@@ -262,7 +261,7 @@ function clearGallery() {
   gallerySet.clear();
   scorer.addSet(gallerySet);
   clearProblems();
-  gallery.refresh();
+  gallery.refreshNow();
 }
 
 /** The state of the work, for people and for tests. */
@@ -294,7 +293,7 @@ function update() {
   if (reading) parts.push(`Reading file ${whole(reading.file)} of ${whole(reading.files)}, ${plural(reading.images, "image")} so far.`);
   if (wanted > 0) parts.push(`${percent(done / wanted)} % scored${stopped && !busy ? "; stopped" : ""}.`);
   if (importer.unread() && !busy) parts.push("Not everything is read yet.");
-  if (imagesPerSecond && busy) parts.push(`${imagesPerSecond.toFixed(1)} images/s, ${duration(secondsLeft)} left.`);
+  if (imagesPerSecond && busy) parts.push(`${imagesPerSecond < 1 ? imagesPerSecond.toPrecision(2) : imagesPerSecond.toFixed(1)} images/s, ${duration(secondsLeft)} left.`);
   byId("work-text").textContent = parts.join(" ");
   if (!byId("panel-device").hidden) showReport(scorer);
   if (busy && parts.length) sayNowAndThen();

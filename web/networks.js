@@ -33,8 +33,8 @@ export class Networks {
   #chosen = null;
   #turn = Promise.resolve();
   #generation = 0;
-  /** The notice that says why the networks cannot be used, until they can. */
-  #failure = null;
+  /** The notice about the networks in use or why they cannot be used, until others are. */
+  #told = null;
 
   /**
    * @param {{ scorer, analyst, module: Promise<WebAssembly.Module>, bytes: weights.ByteProgress, leave: () => void,
@@ -106,7 +106,7 @@ export class Networks {
     byId("load").hidden = false;
     byId("load").classList.remove("failed");
     byId("retry").hidden = true;
-    this.#failure?.remove();
+    this.#told?.remove();
     const brought = this.#own.get(name);
     const ensemble = brought ? new weights.EnsembleFiles(name, brought.files.manifestBytes, brought.files) : await weights.siteEnsemble(name);
     const { manifest } = ensemble;
@@ -144,7 +144,7 @@ export class Networks {
       if (!current()) return;
       try {
         await this.#use(name, current);
-        if (current()) notice(`Images are now scored by your networks "${name}". Settings lead back to the others.`, "info");
+        if (current()) this.#told = notice(`Images are now scored by your networks "${name}". Settings lead back to the others.`, "info");
         return;
       } catch (error) {
         this.#own.delete(name);
@@ -215,7 +215,7 @@ export class Networks {
     byId("retry").hidden = false;
     this.broken = !this.warm;
     this.#changed();
-    this.#failure = notice(`The networks cannot be used. ${error.message}`, "error");
+    this.#told = notice(`The networks cannot be used. ${error.message}`, "error");
   }
 
   /** Once more, from where it failed; without the program nothing has been done that could be lost. */

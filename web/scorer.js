@@ -113,13 +113,14 @@ export class Scorer extends EventTarget {
     this.#changed();
   }
 
-  /** Compiles the shaders by a batch of nothing, so that the first image need not wait for it. */
+  /** Compiles the shaders of a GPU by a batch of nothing, so that the first image need not wait for it. */
   async warmUp() {
     const started = performance.now();
     const { number } = this.ensemble.manifest.folds[0];
-    const images = new Uint8Array(SHAPES[this.#shape] * IMAGE_BYTES);
+    const shape = this.backend === "webgpu" ? SHAPES[this.#shape] : 1;
+    const images = new Uint8Array(shape * IMAGE_BYTES);
     await this.#patiently((client) => client.ask("outputs", { fold: number, images, odin: this.odin }, [], LIMIT_MS.first));
-    this.#warm.add(SHAPES[this.#shape]);
+    this.#warm.add(shape);
     this.stages["warm-up"] = performance.now() - started;
   }
 
@@ -298,7 +299,8 @@ export class Scorer extends EventTarget {
     this.#warm.add(shape);
     const key = `outputs of ${shape}, one fold`;
     const stage = (this.stages[key] ??= { calls: 0, ms: 0, dispatches });
-    if (first) return;
+    // Without a GPU nothing is compiled.
+    if (first && this.backend === "webgpu") return;
     stage.calls += 1;
     stage.ms += (ms - stage.ms) / Math.min(stage.calls, 20);
     const index = SHAPES.indexOf(shape);

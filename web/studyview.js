@@ -46,6 +46,8 @@ export class StudyView {
    */
   show(study) {
     const { idSet, oodSet, size, score } = study;
+    // A sum over more folds lies elsewhere.
+    if (this.#study?.size.folds !== size.folds) this.forgetThreshold();
     this.#study = { ...study, sides: [
       { side: "id", set: idSet, worst: lowestFirst(idSet, size.id, score).slice(0, WORST) },
       { side: "ood", set: oodSet, worst: lowestFirst(oodSet, size.ood, score).slice(-WORST).reverse() },

@@ -135,7 +135,10 @@ impl BlobReader {
         let slice = self.blob.slice_with_f64_and_f64(self.position as f64, end as f64);
         let buffer = slice.and_then(|slice| self.reader.read_as_array_buffer(&slice));
         // The browser's reasons: the file was changed or removed, or may not be read.
-        let buffer = buffer.map_err(|error| io::Error::other(format!("the file could not be read: {error:?}")))?;
+        let buffer = buffer.map_err(|error| {
+            let reason = error.dyn_ref().map(|error: &js_sys::Error| format!(": {}", error.message()));
+            io::Error::other(format!("the file could not be read{}", reason.unwrap_or_default()))
+        })?;
         self.chunk = Uint8Array::new(&buffer).to_vec();
         self.chunk_start = self.position;
         Ok(())
