@@ -124,6 +124,16 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     assert.equal(await page.locator("#threshold-reset").isDisabled(), false);
     await page.evaluate(() => { location.hash = "#tab=evaluate&temperature=100"; });
     await page.waitForFunction(() => document.querySelector("#threshold-reset").disabled);
+
+    // Of a folder with a sub-folder for each kind, a limit leaves some of each.
+    for (const kind of ["brick", "sand"]) pictures(join(folder, "kinds", kind), 4);
+    await page.fill("#eval-limit", "4");
+    await page.setInputFiles("#ood-folder", join(folder, "kinds"));
+    await page.waitForFunction(() => document.querySelector("#ood-sets li:last-child").dataset.count === "4");
+    await until(page, ["idle"]);
+    const [csv] = await Promise.all([page.waitForEvent("download"), page.click("#export-eval-csv")]);
+    const rows = readFileSync(await csv.path(), "utf8");
+    for (const kind of ["brick", "sand"]) assert.equal(rows.match(new RegExp(`kinds/${kind}/`, "g"))?.length, 2, rows);
   }));
 
 test("CPU: cancelling stops the work within a second, and it can be gone on with",
