@@ -2,8 +2,8 @@
 //! against its own.
 //!
 //! It scores 10,000 test images against 10,000 others in the order of their file names, leaves out of both the 1,000
-//! indices that its choice of the epoch may have seen, and perturbs by a magnitude for each network and pair of sets. One thing is not its: images of 36 x 36, as in ODIN's "crop" sets,
-//! go through its networks whole, and lose their border here.
+//! indices that its choice of the epoch may have seen, and perturbs by a magnitude for each network and pair of sets.
+//! One thing is not its: images of 36 x 36, as in ODIN's "crop" sets, go through its networks whole, and lose their border here.
 
 use crate::{
     fold::{DEFAULT_SEED, permutation},

@@ -19,10 +19,10 @@ use eloc::synthetic;
 
 /// How many images a generated set has unless told: as many as CIFAR's test set.
 pub const GENERATED_IMAGES: usize = 10_000;
-/// CIFAR's.
-const CIFAR_TEST_IMAGES: usize = 10_000;
 /// The most that it may have, 3 GB.
 const MOST_GENERATED: usize = 1_000_000;
+/// Images of a CIFAR test set.
+const CIFAR_TEST_IMAGES: usize = 10_000;
 
 /// The data folder: the flag, else the environment variable `ELOC_DATA`, else `eloc/data` in the
 /// user's cache folder, else (where there is no such folder) `data`.
