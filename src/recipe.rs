@@ -64,13 +64,21 @@ pub enum Schedule {
 }
 
 /// Stochastic weight averaging (Izmailov et al. 2018): after the schedule some epochs at a constant learning rate; the network
-/// is the mean of the weights at their ends. Its batch-norm statistics have to be [`Statistics::Recomputed`].
+/// is the mean of the weights at their ends and, as often as [`start`](Self::start) says, of those before them (a half in all is
+/// what Wortsman et al. 2022 propose for weights that are trained on). Its batch-norm statistics have to be [`Statistics::Recomputed`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Averaging {
     /// How many epochs.
     pub epochs: usize,
     /// Their learning rate.
     pub learning_rate: f64,
+    /// How many of them the weights that they start from count as; 0 leaves these out of the mean.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Which images the batch-norm statistics of the finished network come from.
@@ -191,7 +199,7 @@ mod tests {
     #[test]
     fn averaged_epochs_follow_the_schedule() {
         let plain = Recipe { epochs: 4, ..Recipe::quick() };
-        let averaging = Some(Averaging { epochs: 2, learning_rate: 0.03 });
+        let averaging = Some(Averaging { epochs: 2, learning_rate: 0.03, start: 0 });
         let averaged = Recipe { averaging, ..plain.clone() };
         for epochs in [0.0, 0.5, 3.0, 3.99] {
             assert_eq!(averaged.learning_rate_at(epochs), plain.learning_rate_at(epochs), "{epochs}");

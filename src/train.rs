@@ -169,10 +169,14 @@ pub fn train_fold(
 
     for epoch in checkpoint.history.len()..recipe.total_epochs() {
         let start = Instant::now();
+        let averaging = recipe.averaging.filter(|_| epoch >= recipe.epochs);
+        if epoch == recipe.epochs && averaging.is_some_and(|averaging| averaging.start > 0) {
+            average = Some(learner.model.clone());
+        }
         device.seed(recipe.seed ^ ((data.fold.number as u64) << 32) ^ epoch as u64);
         let totals = train_epoch(&mut learner, epoch, &batches, on_event)?;
-        if epoch >= recipe.epochs {
-            let share = 1.0 / (epoch - recipe.epochs + 1) as f64;
+        if let Some(averaging) = averaging {
+            let share = 1.0 / (averaging.start + epoch - recipe.epochs + 1) as f64;
             average = Some(match average {
                 Some(average) => average.moved_towards(&learner.model, share),
                 None => learner.model.clone(),
@@ -388,7 +392,8 @@ mod tests {
         let recipes = [
             recomputed(),
             Recipe { dropout: 0.2, ..recomputed() },
-            Recipe { epochs: 1, averaging: AVERAGING, ..recomputed() },
+            Recipe { epochs: 1, averaging: Some(AVERAGING), ..recomputed() },
+            Recipe { epochs: 2, averaging: Some(Averaging { epochs: 1, start: 2, ..AVERAGING }), ..recomputed() },
             Recipe { statistics: Statistics::Running, ..run().recipe },
             Recipe { statistics: Statistics::Running, dropout: 0.2, ..run().recipe },
         ];
@@ -410,7 +415,7 @@ mod tests {
         }
     }
 
-    const AVERAGING: Option<Averaging> = Some(Averaging { epochs: 2, learning_rate: 0.1 });
+    const AVERAGING: Averaging = Averaging { epochs: 2, learning_rate: 0.1, start: 0 };
 
     fn parameters(classifier: &Classifier) -> Vec<f32> {
         let bytes = crate::weights::to_exact_bytes(&classifier.clone().valid()).unwrap();
@@ -423,22 +428,27 @@ mod tests {
     }
 
     #[test]
-    fn averaged_epochs_give_the_mean_of_their_weights() {
-        let run = Run { recipe: Recipe { epochs: 1, averaging: AVERAGING, ..run().recipe }, ..run() };
-        let mut ends = Vec::new();
-        let trained = run.go(None, &mut |event| {
-            if let Event::Epoch(checkpoint) = event {
-                let device = Device::flex().autodiff();
-                let network = run.network.init(8, run.recipe.mode(), &mut ChaCha8Rng::seed_from_u64(0), &device);
-                ends.push(parameters(&load_model(network, &checkpoint.model).unwrap()));
+    fn averaged_epochs_give_the_mean_of_their_weights_and_of_those_before() {
+        for start in [0, 3] {
+            let averaging = Some(Averaging { start, ..AVERAGING });
+            let run = Run { recipe: Recipe { epochs: 1, averaging, ..run().recipe }, ..run() };
+            let mut ends = Vec::new();
+            let trained = run.go(None, &mut |event| {
+                if let Event::Epoch(checkpoint) = event {
+                    let device = Device::flex().autodiff();
+                    let network = run.network.init(8, run.recipe.mode(), &mut ChaCha8Rng::seed_from_u64(0), &device);
+                    ends.push(parameters(&load_model(network, &checkpoint.model).unwrap()));
+                }
+                ControlFlow::Continue(())
+            });
+            let found = parameters(&trained.unwrap().classifier);
+            let [first, second, third] = ends.try_into().unwrap();
+            assert!(first != second && second != third, "or this says nothing");
+            let weight = start as f32;
+            for (found, (first, (second, third))) in found.iter().zip(first.iter().zip(second.iter().zip(&third))) {
+                let mean = (weight * first + second + third) / (weight + 2.0);
+                assert!((found - mean).abs() < 1e-6, "{start}: {found} {first} {second} {third}");
             }
-            ControlFlow::Continue(())
-        });
-        let found = parameters(&trained.unwrap().classifier);
-        let [_, second, third] = ends.try_into().unwrap();
-        assert!(second != third, "or this says nothing");
-        for (found, (second, third)) in found.iter().zip(second.iter().zip(&third)) {
-            assert!((found - (second + third) / 2.0).abs() < 1e-6, "{found} {second} {third}");
         }
     }
 
@@ -454,7 +464,7 @@ mod tests {
         let before = run.undisturbed().unwrap();
         let history = before.history.clone();
         let member = Member { fold: run.fold.clone(), classifier: before.classifier };
-        run.recipe.averaging = AVERAGING;
+        run.recipe.averaging = Some(AVERAGING);
         let scale = margin_scale(&member, &run.data(), 0.01, &Device::flex()).unwrap();
         assert!((scale - 1.0).abs() > 0.1, "{scale}, or this says nothing");
         let checkpoint = after_schedule(member, history.clone(), 3, &run.recipe, &run.data(), &Device::flex()).unwrap();

@@ -208,8 +208,9 @@ fn folds(folder: &Path) -> Result<String> {
     Ok(text)
 }
 
-fn averaged(Averaging { epochs, learning_rate }: Averaging) -> String {
-    format!(" the weights at the ends of the last {epochs} (learning rate {learning_rate}) averaged,")
+fn averaged(Averaging { epochs, learning_rate, start }: Averaging) -> String {
+    let before = if start > 0 { format!(", with those before them {start} times") } else { String::new() };
+    format!(" the weights at the ends of the last {epochs} (learning rate {learning_rate}) averaged{before},")
 }
 
 fn made_with(provenance: &Provenance) -> String {

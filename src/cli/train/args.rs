@@ -141,6 +141,9 @@ struct Overrides {
     /// Learning rate of these epochs [a tenth of --learning-rate].
     #[arg(long, requires = "averaged_epochs")]
     averaged_learning_rate: Option<f64>,
+    /// How many of these epochs the weights before them count as in the mean [0].
+    #[arg(long, requires = "averaged_epochs")]
+    averaged_start: Option<usize>,
     /// Learning rate of the batch-norm biases in multiples of the others'.
     #[arg(long)]
     bias_factor: Option<f64>,
@@ -213,6 +216,7 @@ impl Overrides {
             averaging: self.averaged_epochs.map(|epochs| Averaging {
                 epochs,
                 learning_rate: self.averaged_learning_rate.unwrap_or(learning_rate / 10.0),
+                start: self.averaged_start.unwrap_or(0),
             }),
             bias_factor: self.bias_factor.unwrap_or(start.bias_factor),
             momentum: self.momentum.unwrap_or(start.momentum),
@@ -304,10 +308,8 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         recipe.averaging.is_none() || recipe.statistics != Statistics::Running,
         "--averaged-epochs: expected --statistics-images to measure the averaged network's batch statistics, found 0"
     );
-    let (averaged_epochs, averaged_rate) = match recipe.averaging {
-        Some(averaging) => (averaging.epochs, averaging.learning_rate),
-        None => (1, 0.0),
-    };
+    let Averaging { epochs: averaged_epochs, learning_rate: averaged_rate, start: averaged_start } =
+        recipe.averaging.unwrap_or(Averaging { epochs: 1, learning_rate: 0.0, start: 0 });
     let Recipe { epochs, batch, left_out_batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } =
         *recipe;
     let Augmentation { padding, cutout, .. } = recipe.augmentation;
@@ -324,6 +326,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
         ("--averaged-epochs", averaged_epochs as f64, counts(averaged_epochs), "a number from 1 to 1000000"),
         ("--averaged-learning-rate", averaged_rate, at_least_0(averaged_rate), "a number of at least 0"),
+        ("--averaged-start", averaged_start as f64, averaged_start <= LARGEST, "a number of at most 1000000"),
         ("--bias-factor", bias_factor, above_0(bias_factor), "a number above 0"),
         ("--momentum", momentum, below_1(momentum), "a number from 0 to below 1"),
         ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
