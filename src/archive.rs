@@ -134,9 +134,9 @@ fn read_tar<R: Read>(reader: R, meter: &Meter, mut visit: impl FnMut(String, Vec
     }
 }
 
-/// Whether a file or folder of this name is one that file managers leave behind.
-pub fn is_hidden(name: &str) -> bool {
-    (name.starts_with('.') && name != "." && name != "..") || name == "__MACOSX"
+/// Whether the file of this name or path, or a folder on the way to it, is one that file managers leave behind.
+pub fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|name| (name.starts_with('.') && name != "." && name != "..") || name == "__MACOSX")
 }
 
 /// `tar -C FOLDER .` stores paths as `./name`.

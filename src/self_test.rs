@@ -1,6 +1,6 @@
 //! A self-test for any device: the images of one fixed set, whose scores the trainer stores in the manifest.
 
-use crate::synthetic;
+use crate::{odin::Odin, synthetic};
 
 /// Images of each generated set.
 const OF_EACH: usize = 10;
@@ -18,10 +18,23 @@ pub fn images() -> Vec<u8> {
     .concat()
 }
 
+/// The perturbation of the test: that of the weights, with a step of the paper's length where they take none, so that a
+/// device's gradients are tested, too.
+pub fn odin(weights: Odin) -> Odin {
+    if weights.epsilon > 0.0 { weights } else { Odin { epsilon: Odin::default().epsilon, ..weights } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{image::PIXELS, weights::sha256};
+
+    #[test]
+    fn the_test_takes_a_step_where_the_weights_take_none() {
+        let some = Odin { temperature: 10.0, epsilon: 0.004, ..Odin::default() };
+        assert_eq!(odin(some), some);
+        assert_eq!(odin(Odin { epsilon: 0.0, ..some }), Odin { epsilon: 0.002, ..some });
+    }
 
     /// Stored scores belong to these very bytes.
     #[test]

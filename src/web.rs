@@ -195,11 +195,12 @@ impl Ensemble {
         Ok(Ensemble { manifest: Manifest::from_bytes(manifest).map_err(sentence)? })
     }
 
-    /// `{ images, scores }` of the self-test, where the weights have one.
+    /// `{ images, scores, odin }` of the self-test, where the weights have one.
     #[wasm_bindgen(getter, js_name = selfTest)]
-    pub fn self_test(&self) -> Option<Object> {
-        let scores = self.manifest.self_test.as_ref()?;
-        Some(object(&[("images", bytes(&self_test::images())), ("scores", doubles(scores))]))
+    pub fn self_test(&self) -> JsResult<Option<Object>> {
+        let Some(scores) = &self.manifest.self_test else { return Ok(None) };
+        let odin = plain(&self_test::odin(self.manifest.odin))?;
+        Ok(Some(object(&[("images", bytes(&self_test::images())), ("scores", doubles(scores)), ("odin", odin)])))
     }
 
     /// `{ scores, foldScores, classes, probabilities }` of `n` images from the outputs of one fold or more.

@@ -62,7 +62,7 @@ pub struct Manifest {
     pub odin: Odin,
     /// Ensemble score that 95% of the held-out training images reach; none until all folds are trained.
     pub threshold: Option<f64>,
-    /// Ensemble scores of [`crate::self_test::images`] on the device that set the threshold.
+    /// Ensemble scores of [`crate::self_test::images`] with [`crate::self_test::odin`] on the device that set the threshold.
     #[serde(default)]
     pub self_test: Option<Vec<f64>>,
     /// Share of the training images that was held out.

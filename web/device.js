@@ -44,9 +44,8 @@ async function selfTest(scorer, analyst, golden) {
   while (scorer.ensemble === ensemble && !ensemble.complete && !ensemble.stuck) await new Promise((done) => setTimeout(done, 100));
   if (scorer.ensemble !== ensemble) throw new Error("Other networks were chosen in the meantime.");
   if (ensemble.stuck) throw new Error("Not all folds could be loaded.");
-  const { odin } = ensemble.manifest;
-  const outputs = await scorer.outputs(golden.images, odin);
-  const { scores } = await analyst.ask("scores", { outputs, temperature: odin.temperature });
+  const outputs = await scorer.outputs(golden.images, golden.odin);
+  const { scores } = await analyst.ask("scores", { outputs, temperature: golden.odin.temperature });
   const range = Math.max(...golden.scores) - Math.min(...golden.scores);
   const differences = [...scores.eloc].map((score, i) => Math.abs(score - golden.scores[i]));
   const images = differences.length, largest = Math.max(...differences);

@@ -91,7 +91,7 @@ export class Analyst {
   /**
    * Sets the ensemble that later questions are about.
    * @param {Uint8Array} manifest bytes of manifest.json
-   * @returns {Promise<{ selfTest: { images: Uint8Array, scores: Float64Array } | undefined }>}
+   * @returns {Promise<{ selfTest: { images: Uint8Array, scores: Float64Array, odin: object } | undefined }>}
    */
   async setEnsemble(manifest) {
     const answer = await this.ask("ensemble", { bytes: manifest });

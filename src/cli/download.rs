@@ -206,7 +206,7 @@ fn verify(path: &Path, check: Check) -> Result<()> {
         Check::Images(expected) => {
             let mut found = 0;
             archive::for_each_file(reader, &Limits::default(), |label, _| {
-                found += usize::from(has_image_extension(&label) && !label.split('/').any(is_hidden));
+                found += usize::from(has_image_extension(&label) && !is_hidden(&label));
             })?;
             ensure!(found == expected, "images: expected {expected}, found {found}");
         }

@@ -360,7 +360,7 @@ fn load_archive(path: &Path) -> Result<Vec<Loaded>> {
     let reader = BufReader::new(File::open(path)?);
     let produce = |job: &mut dyn FnMut(String, Vec<u8>)| {
         archive::for_each_file(reader, &Limits::default(), |label, bytes| {
-            if !label.split('/').any(is_hidden) {
+            if !is_hidden(&label) {
                 job(label, bytes);
             }
         })?;

@@ -47,7 +47,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
     reader.position = 0;
     if Format::detect(&head).is_some() && !is_weights(name) {
         return archive::for_each_file(reader, &Limits::default(), |label, bytes| {
-            if !label.split('/').any(is_hidden) {
+            if !is_hidden(&label) {
                 read_one(&label, &bytes, visitor);
             }
         })
