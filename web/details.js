@@ -115,7 +115,8 @@ export class Details {
 
   #label() {
     const { epsilon, temperature } = this.#odin;
-    byId("details-epsilon-value").textContent = `${epsilon.toFixed(4)} (${(255 * epsilon).toFixed(2)} of 255 levels)`;
+    byId("details-epsilon-value").textContent =
+      epsilon > 0 ? `${epsilon.toFixed(4)} (${(255 * epsilon).toFixed(2)} of 255 levels)` : "0 (no perturbation)";
     byId("details-temperature-value").textContent = String(temperature);
     // The slider itself goes by the logarithm.
     byId("details-temperature").setAttribute("aria-valuetext", String(temperature));

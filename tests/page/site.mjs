@@ -75,7 +75,7 @@ export const scores = (page) => page.evaluate(() => [...document.querySelectorAl
 export const cli = (...args) => execFileSync(process.env.ELOC, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 
 /** The command line's scores of files, with the shipped weights on the CPU. */
-export const cliScores = (files) => cli("score", "--json", "--device", "cpu", "--weights", WEIGHTS, ...files)
+export const cliScores = (files, ...settings) => cli("score", "--json", "--device", "cpu", "--weights", WEIGHTS, ...settings, ...files)
   .trim().split("\n").map((line) => JSON.parse(line).score);
 
 /** The command line's comparison with results that the page exported. */
