@@ -49,7 +49,7 @@ pub struct Explanation {
 }
 
 impl Member {
-    /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation.
+    /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation; an epsilon of 0 takes one forward pass.
     ///
     /// # Errors
     /// [`crate::error::Error::Device`] when the device fails.
@@ -60,7 +60,12 @@ impl Member {
         normalisation: &Normalisation,
         device: &Device,
     ) -> Result<FoldOutputs> {
-        let perturbed = perturb(&self.classifier, image_tensor(images, normalisation, device), odin, normalisation);
+        let images = image_tensor(images, normalisation, device);
+        if odin.epsilon == 0.0 {
+            let logits = read(self.classifier.forward(images)).await?;
+            return Ok(FoldOutputs { perturbed: logits.clone(), logits });
+        }
+        let perturbed = perturb(&self.classifier, images, odin, normalisation);
         let after = self.classifier.forward(perturbed.images);
         Ok(FoldOutputs { logits: read(perturbed.logits).await?, perturbed: read(after).await? })
     }
@@ -265,7 +270,12 @@ fn row(values: &[f32], width: usize, index: usize) -> &[f32] {
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
+    use crate::{model::Network, synthetic};
 
     fn fold(number: usize, left_out: usize, kept: [usize; 2]) -> Fold {
         Fold { number, left_out: vec![left_out], kept: kept.to_vec() }
@@ -279,6 +289,25 @@ mod tests {
             FoldOutputs { logits: vec![1.0, 0.0, 0.0, 2.0], perturbed: vec![2.0, 0.0, 0.0, 3.0] },
         ];
         check(&Outputs { classes: 3, temperature: 10.0, folds: folds.iter().zip(&outputs).collect() });
+    }
+
+    #[test]
+    fn an_epsilon_of_0_leaves_the_logits_as_they_are() {
+        let device = Device::flex();
+        let network: Network = "compact-4-4-4".parse().unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let classifier = network.init(2, Default::default(), &mut rng, &device).valid();
+        let member = Member { fold: fold(1, 2, [1, 0]), classifier };
+        let (images, normalisation) = (synthetic::uniform_noise(3, 1).images, Normalisation::default());
+        let outputs = |epsilon| {
+            let odin = Odin { epsilon, ..Odin::default() };
+            pollster::block_on(member.outputs(&images, &odin, &normalisation, &device)).unwrap()
+        };
+        let (without, with) = (outputs(0.0), outputs(0.01));
+        assert_eq!(without.logits, member.logits(&images, &normalisation, &device).unwrap());
+        assert_eq!(without.perturbed, without.logits);
+        assert!(with.logits.iter().zip(&without.logits).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert_ne!(with.perturbed, with.logits);
     }
 
     #[test]

@@ -128,6 +128,8 @@ export class Scorer extends EventTarget {
   setOdin(odin) {
     this.paused = false;
     this.failure = null;
+    // A step takes shaders that images without one do not.
+    if ((odin.epsilon > 0) !== (this.odin.epsilon > 0)) this.#warm.clear();
     this.odin = odin;
     this.#rescore();
   }
