@@ -1,16 +1,18 @@
 // What a visitor's first visit costs: bytes, time to the first score, images/s, dispatches. After ./build.sh:
 //   node tests/bench/page.mjs cpu 200
 //   node tests/bench/page.mjs webgpu 16     (software WebGPU where there is no graphics card)
+//   node tests/bench/page.mjs cpu 100 0.002 (with this epsilon instead of that of the weights)
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 
 import { open, picture, scratch, serve, until } from "../page/site.mjs";
 
-const [backend = "cpu", count = "64"] = process.argv.slice(2);
+const [backend = "cpu", count = "64", epsilon] = process.argv.slice(2);
 const dist = resolve(import.meta.dirname, "../../dist");
 const site = await serve();
-const { browser, page, requests } = await open(`${site.origin}/?backend=${backend}`, { gpu: backend === "webgpu" });
+const url = `${site.origin}/?backend=${backend}${epsilon ? `#epsilon=${epsilon}` : ""}`;
+const { browser, page, requests } = await open(url, { gpu: backend === "webgpu" });
 await until(page, ["ready"]);
 const ready = await page.evaluate(() => performance.now());
 const folder = scratch();
