@@ -16,37 +16,75 @@ pub enum Error {
 
     /// Not a whole number of records, or none.
     #[error("CIFAR file: expected one or more records of {record} bytes, found {found} bytes")]
-    CifarSize { record: usize, found: usize },
+    CifarSize {
+        /// Bytes of one record.
+        record: usize,
+        /// What was found.
+        found: usize,
+    },
 
     /// A label that no class has.
     #[error("label of image {image}: expected less than {classes} (one per class), found {label}")]
-    Label { image: usize, label: u16, classes: usize },
+    Label {
+        /// Index of the image.
+        image: usize,
+        /// The label found.
+        label: u16,
+        /// Number of classes.
+        classes: usize,
+    },
 
     /// The pixel buffer does not hold as many images as it should.
     #[error("images: expected {expected} bytes (3 x 32 x 32 for each image), found {found}")]
-    ImageBytes { expected: usize, found: usize },
+    ImageBytes {
+        /// What was expected.
+        expected: usize,
+        /// What was found.
+        found: usize,
+    },
 
     /// A class without a single image.
     #[error("class `{class}`: expected at least one image, found none")]
-    EmptyClass { class: String },
+    EmptyClass {
+        /// Name of the class.
+        class: String,
+    },
 
     /// Neither zip, tar nor gzip by content.
     #[error("archive: expected zip, tar or tar.gz, found bytes that start with {head:02x?}")]
-    ArchiveFormat { head: Vec<u8> },
+    ArchiveFormat {
+        /// First bytes of what was found.
+        head: Vec<u8>,
+    },
 
     /// A damaged or truncated tar, gzip stream or archive entry.
     #[error("archive: expected sound contents, found damage after {entries} entries")]
-    Archive { entries: u64, source: std::io::Error },
+    Archive {
+        /// Entries read before it.
+        entries: u64,
+        /// The cause.
+        source: std::io::Error,
+    },
 
     /// A damaged zip directory or an entry stored in a way that is not supported.
     #[error("zip archive: expected sound deflated or stored entries, found damage after {entries} entries")]
-    Zip { entries: u64, source: zip::result::ZipError },
+    Zip {
+        /// Entries read before it.
+        entries: u64,
+        /// The cause.
+        source: zip::result::ZipError,
+    },
 
     /// An archive that unpacks to more than the limits allow.
     #[error("archive: expected {what} of at most {limit}, found more")]
-    ArchiveLimit { what: &'static str, limit: u64 },
+    ArchiveLimit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there may be.
+        limit: u64,
+    },
 
-    /// More folds than classes or than [`MAX_FOLDS`](crate::fold::MAX_FOLDS), or fewer than two folds.
+    /// More folds than classes or than there may be, or fewer than two folds.
     #[error("{folds} folds of {classes} classes: expected between 2 folds and one per class, at most 1000")]
     FoldCount {
         /// Number of classes to split.
@@ -182,12 +220,22 @@ pub enum Error {
     },
 
     /// A manifest that is not one.
-    #[error("manifest: expected a manifest of format {format}, found other JSON or none", format = crate::weights::FORMAT)]
-    Manifest(#[from] serde_json::Error),
+    #[error("manifest: expected a manifest of format {format}, found other JSON or none")]
+    Manifest {
+        /// The format this version reads.
+        format: u32,
+        /// Where the JSON is not one.
+        source: serde_json::Error,
+    },
 
     /// A manifest whose values do not fit together.
     #[error("manifest: expected {expected}, found {found}")]
-    ManifestValue { expected: &'static str, found: String },
+    ManifestValue {
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        found: String,
+    },
 
     /// Weights of another version of the format.
     #[error("manifest: expected format {expected}, found {found}; train again or take a matching version of eloc")]

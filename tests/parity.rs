@@ -6,13 +6,15 @@
 
 use burn::{module::Module, tensor::Device};
 use eloc::{
-    ensemble::{Explanation, FoldOutputs, Member, Outputs, Score},
+    detection::{
+        ensemble::{Explanation, FoldOutputs, Member, Outputs, Score},
+        odin::{GradientMode, Odin},
+        self_test,
+    },
     fold,
-    image::{Normalisation, PIXELS},
-    model::TrainingMode,
-    odin::{GradientMode, Odin},
-    self_test,
-    weights::{FoldEntry, Manifest},
+    images::image::{Normalisation, PIXELS},
+    network::TrainingMode,
+    weights::manifest::{FoldEntry, Manifest},
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -49,7 +51,7 @@ fn member(network: &str, device: &Device) -> Member {
     }
     let fold = fold::folds(10, 5, fold::DEFAULT_SEED).unwrap().remove(0);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let network: eloc::model::Network = network.parse().unwrap();
+    let network: eloc::network::Network = network.parse().unwrap();
     let classifier = network.init(fold.kept.len(), TrainingMode::default(), &mut rng, device).valid();
     Member { fold, classifier }
 }

@@ -13,15 +13,19 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use eloc::{
-    ensemble::{FoldOutputs, Member, Outputs, Score, argmax},
+    detection::{
+        ensemble::{FoldOutputs, Member, Outputs, Score, argmax},
+        odin::{GradientMode, Odin, perturb},
+    },
     fold::folds,
-    image::{Normalisation, PIXELS},
-    learner::{Batch, Learner},
-    loss::MarginEntropy,
-    model::Classifier,
-    odin::{GradientMode, Odin, perturb},
-    pytorch::{Checkpoint, to_safetensors},
-    recipe::Recipe,
+    images::image::{Normalisation, PIXELS},
+    network::Classifier,
+    training::{
+        learner::{Batch, Learner},
+        loss::MarginEntropy,
+        recipe::Recipe,
+    },
+    weights::pytorch::{Checkpoint, to_safetensors},
 };
 use flate2::read::GzDecoder;
 use rand::SeedableRng;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use eloc::{
+use eloc::evaluation::{
     metrics::Metrics,
     report::{COLUMNS, Report, cells},
 };

@@ -8,13 +8,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use eloc::{
-    dataset::{Dataset, ImageSet},
-    ensemble::Score,
-    metrics::Definition,
-    odin::Odin,
-    protocol,
-    report::{IdSet, OodSet, Provenance, Report},
-    weights::Manifest,
+    detection::{ensemble::Score, odin::Odin},
+    evaluation::{
+        metrics::Definition,
+        protocol,
+        report::{IdSet, OodSet, Provenance, Report},
+    },
+    images::dataset::{Dataset, ImageSet},
+    weights::manifest::Manifest,
 };
 
 use super::{
@@ -24,7 +25,7 @@ use super::{
     odin::OdinArgs,
     output,
     scoring::{self, Cache},
-    store,
+    shell, store,
 };
 
 /// What `eloc evaluate` takes.
@@ -222,7 +223,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     let images: usize = scored.iter().map(|set| set.scores.len()).sum();
     let seconds = cache.seconds();
     let report = Report {
-        provenance: Provenance::new(super::command_line(), device.name.clone(), seconds),
+        provenance: Provenance::new(shell::command_line(), device.name.clone(), seconds),
         trained_on: manifest.dataset.clone(),
         network: manifest.network.to_string(),
         folds: members.len(),

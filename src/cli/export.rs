@@ -6,9 +6,12 @@ use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use eloc::{
-    ensemble::Member,
-    pytorch,
-    weights::{MANIFEST, Manifest, int8, sha256},
+    detection::ensemble::Member,
+    weights::{
+        int8,
+        manifest::{MANIFEST, Manifest, sha256},
+        pytorch,
+    },
 };
 
 use super::{output, scoring, store};

@@ -10,20 +10,20 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use eloc::{
-    dataset::Cifar,
-    ensemble::Member,
+    detection::{ensemble::Member, odin::Odin},
+    evaluation::report::Provenance,
     fold::{self, DEFAULT_FOLDS, DEFAULT_SEED},
-    image::Normalisation,
-    model::Network,
-    odin::Odin,
-    pytorch::Checkpoint,
-    report::Provenance,
-    weights::{self, FORMAT, FoldEntry, MANIFEST, Manifest},
+    images::{dataset::Cifar, image::Normalisation},
+    network::{Network, tensors},
+    weights::{
+        manifest::{FORMAT, FoldEntry, MANIFEST, Manifest},
+        pytorch::Checkpoint,
+    },
 };
 use flate2::read::GzDecoder;
 use tempfile::TempDir;
 
-use super::{images::files_below, output, scoring, store};
+use super::{data::files_below, output, scoring, shell, store};
 
 /// Files of a checkpoint folder, the one that the published code tests first.
 const FILES: [&str; 2] = ["model_best.pth.tar", "checkpoint.pth.tar"];
@@ -97,9 +97,9 @@ pub fn run(args: &ImportArgs) -> Result<()> {
             checkpoint.network
         );
         let classifier = checkpoint.read(&found.path, &device)?;
-        let to_bytes = if args.half { weights::to_bytes } else { weights::to_exact_bytes };
+        let to_bytes = if args.half { tensors::to_bytes } else { tensors::to_exact_bytes };
         let bytes = to_bytes(&classifier)?;
-        let provenance = Provenance::new(super::command_line(), "import".to_owned(), 0.0);
+        let provenance = Provenance::new(shell::command_line(), "import".to_owned(), 0.0);
         let epoch = checkpoint.epoch.map_or(0, |before| before + 1);
         let entry = FoldEntry::new(fold.clone(), &bytes, epoch, Vec::new(), provenance);
         members.push(Member { classifier: entry.read(&bytes, &manifest.network, &device)?, fold });

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
-use eloc::train::EpochRecord;
+use eloc::training::checkpoint::EpochRecord;
 use plotters::prelude::*;
 
 use super::store;

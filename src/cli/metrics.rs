@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use eloc::{metrics::metrics, report};
+use eloc::evaluation::{metrics::metrics, report};
 
 use super::{evaluate::DefinitionChoice, output};
 

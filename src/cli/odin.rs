@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use eloc::odin::{GradientMode, Odin};
+use eloc::detection::odin::{GradientMode, Odin};
 
 /// Settings of the perturbation; what is not given comes from the weights or is the method's default.
 #[derive(Args, Clone, Copy, Debug, Default)]

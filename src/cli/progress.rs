@@ -7,12 +7,11 @@ use std::{
 };
 
 use eloc::{
-    dataset::Dataset,
     error::Result,
     fold::Fold,
-    model::Network,
-    recipe::Recipe,
-    train::{Checkpoint, steps_per_epoch, trial_step},
+    images::dataset::Dataset,
+    network::Network,
+    training::{checkpoint::Checkpoint, data::steps_per_epoch, recipe::Recipe, trial::trial_step},
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Error, Result, anyhow};
 use clap::Args;
 use eloc::{
-    ensemble::{Score, argmax},
-    image::PIXELS,
+    detection::ensemble::{Score, argmax},
+    images::image::PIXELS,
 };
 use serde::Serialize;
 

@@ -10,10 +10,12 @@ use std::{
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use eloc::{
-    ensemble::{FoldOutputs, Member, Outputs, Score},
-    image::PIXELS,
-    self_test,
-    weights::{FoldEntry, Manifest, sha256},
+    detection::{
+        ensemble::{FoldOutputs, Member, Outputs, Score},
+        self_test,
+    },
+    images::image::PIXELS,
+    weights::manifest::{FoldEntry, Manifest, sha256},
 };
 
 use super::{output, progress, store};

@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use eloc::{
-    ensemble::Member,
-    train::{Checkpoint, EpochRecord},
-    weights::{FoldEntry, MANIFEST, Manifest},
+    detection::ensemble::Member,
+    training::checkpoint::{Checkpoint, EpochRecord},
+    weights::manifest::{FoldEntry, MANIFEST, Manifest},
 };
 use serde::{Deserialize, Serialize};
 

@@ -9,12 +9,16 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use eloc::{
-    ensemble::Score,
-    metrics::{Definition, Metrics},
-    odin::{GradientMode, Odin},
-    recipe::Averaging,
-    report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
-    weights::Manifest,
+    detection::{
+        ensemble::Score,
+        odin::{GradientMode, Odin},
+    },
+    evaluation::{
+        metrics::{Definition, Metrics},
+        report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
+    },
+    training::recipe::Averaging,
+    weights::manifest::Manifest,
 };
 use serde::de::DeserializeOwned;
 

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use eloc::{
-    ensemble::Score,
-    metrics::{Definition, Metrics, metrics},
-    odin::{GradientMode, Odin},
-    report::{self, Provenance},
+    detection::{
+        ensemble::Score,
+        odin::{GradientMode, Odin},
+    },
+    evaluation::{
+        metrics::{Definition, Metrics, metrics},
+        report::{self, Provenance},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +22,7 @@ use super::{
     odin::GradientChoice,
     output,
     scoring::{self, Cache},
-    store,
+    shell, store,
 };
 
 /// What `eloc tune` takes.
@@ -117,7 +121,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     let data_dir = args.data.dir();
     let cache = Cache::new(&data_dir, &device.name);
     let mut tuning = Tuning {
-        provenance: Provenance::new(super::command_line(), device.name.clone(), 0.0),
+        provenance: Provenance::new(shell::command_line(), device.name.clone(), 0.0),
         id_images: held_out.len(),
         ood: (ood.name.clone(), count),
         trials: Vec::new(),

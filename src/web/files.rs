@@ -6,13 +6,15 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{Blob, FileReaderSync};
 
-use super::{JsResult, message, sentence};
+use super::js::{JsResult, message, sentence};
 use crate::{
-    archive::{self, Format, Limits, is_hidden},
-    dataset::Cifar,
     error::Result,
-    image::{self, PIXELS},
-    weights::MANIFEST,
+    images::{
+        archive::{self, Format, Limits, is_hidden},
+        dataset::Cifar,
+        image::{self, PIXELS},
+    },
+    weights::manifest::MANIFEST,
 };
 
 /// Bytes of a file that are read at once.

@@ -11,7 +11,7 @@ use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::image::CHANNELS;
+use crate::images::image::CHANNELS;
 
 /// Ending of the scales' names.
 const SCALE: &str = ".scale";

@@ -9,13 +9,14 @@ use burn::tensor::DeviceKind;
 use burn::{module::Module, tensor::Device};
 use divan::{Bencher, counter::ItemsCount};
 use eloc::{
-    ensemble::{Member, image_tensor},
+    detection::{ensemble::Member, odin::Odin},
     fold::{self, Fold},
-    image::{Normalisation, PIXELS},
-    learner::{Batch, Learner},
-    model::{Network, TrainingMode},
-    odin::Odin,
-    recipe::Recipe,
+    images::image::{Normalisation, PIXELS},
+    network::{Network, TrainingMode, input::image_tensor},
+    training::{
+        learner::{Batch, Learner},
+        recipe::Recipe,
+    },
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use eloc::{
-    augment::{Augmentation, PaddingMode},
     fold::{self, Fold},
-    image::SIDE,
-    model::{Network, Precision},
-    recipe::{Averaging, Recipe, Schedule, Selection, Statistics},
+    images::image::SIDE,
+    network::{Network, Precision},
+    training::{
+        augment::{Augmentation, PaddingMode},
+        recipe::{Averaging, Recipe, Schedule, Selection, Statistics},
+    },
 };
 
 use crate::cli::{data, device::DeviceChoice, odin::OdinArgs};
@@ -222,7 +224,7 @@ impl Overrides {
             momentum: self.momentum.unwrap_or(start.momentum),
             nesterov: self.nesterov.unwrap_or(start.nesterov),
             weight_decay: self.weight_decay.unwrap_or(start.weight_decay),
-            loss: eloc::loss::MarginEntropy {
+            loss: eloc::training::loss::MarginEntropy {
                 beta: self.beta.unwrap_or(start.loss.beta),
                 margin: self.margin.unwrap_or(start.loss.margin),
                 logit_norm: self.logit_norm.or(start.loss.logit_norm),

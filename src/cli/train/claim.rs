@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use eloc::{
+    detection::odin::Odin,
     fold::Fold,
-    odin::Odin,
-    recipe::Recipe,
-    train::{Checkpoint, FoldData, after_schedule},
-    weights::{self, FoldEntry, MANIFEST, Manifest},
+    training::{
+        checkpoint::{Checkpoint, after_schedule},
+        data::FoldData,
+        recipe::Recipe,
+    },
+    weights::manifest::{FoldEntry, MANIFEST, Manifest, sha256},
 };
 use serde_json::Value;
 
@@ -59,7 +62,7 @@ fn settings(manifest: &Manifest) -> Value {
 
 /// Hash of all that decides a training's weights.
 fn run_hash(start: &Manifest) -> String {
-    weights::sha256(settings(start).to_string().as_bytes())
+    sha256(settings(start).to_string().as_bytes())
 }
 
 /// Refuses to go on in a folder that belongs to a run with other data or settings.
@@ -119,7 +122,7 @@ impl Begun {
 
     /// Stands for the weights of all folds.
     pub fn sha256(&self) -> String {
-        weights::sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
+        sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
     }
 
     /// What the fold of `images` goes on from.

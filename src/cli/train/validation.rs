@@ -2,11 +2,10 @@
 
 use anyhow::{Result, bail, ensure};
 use eloc::{
-    dataset::Dataset,
     fold::{self, Fold},
-    image::PIXELS,
-    recipe::{Recipe, Selection},
-    weights,
+    images::{dataset::Dataset, image::PIXELS},
+    training::recipe::{Recipe, Selection},
+    weights::manifest::sha256,
 };
 
 use super::args::TrainArgs;
@@ -60,7 +59,7 @@ impl Validation {
 
     /// Hash of the images, where they are others than the fold's own classes.
     pub fn sha256(&self) -> Option<String> {
-        self.ood.as_ref().map(|ood| weights::sha256(&[&self.id.images[..], ood].concat()))
+        self.ood.as_ref().map(|ood| sha256(&[&self.id.images[..], ood].concat()))
     }
 
     /// Refuses images that nothing can be chosen by.
@@ -91,7 +90,7 @@ impl Validation {
 
 #[cfg(test)]
 mod tests {
-    use eloc::synthetic;
+    use eloc::images::synthetic;
 
     use super::*;
 

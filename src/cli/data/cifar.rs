@@ -1,0 +1,86 @@
+//! CIFAR as its authors give it out: the binary version, unpacked or in its archive.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use eloc::images::{
+    archive::{self, Limits},
+    dataset::{Cifar, Dataset},
+};
+
+/// CIFAR's (training, test) sets from the unpacked folder or the official archive in `dir`, or
+/// `None` where there is neither.
+///
+/// # Errors
+/// Names the file that is missing or damaged, with what was expected and found.
+pub fn cifar(dir: &Path, which: Cifar) -> Result<Option<(Dataset, Dataset)>> {
+    let [folder, archive] = cifar_paths(dir, which);
+    if folder.is_dir() {
+        let read_file = |name: &str| Ok(fs::read(folder.join(name))?);
+        return read_cifar(which, read_file).with_context(|| folder.display().to_string()).map(Some);
+    }
+    if archive.is_file() {
+        let read_archive = || {
+            let mut files = archived_files(&archive, |name| name.ends_with(".bin"))?;
+            read_cifar(which, |name| files.remove(name).context("not in the archive"))
+        };
+        return read_archive().with_context(|| archive.display().to_string()).map(Some);
+    }
+    Ok(None)
+}
+
+/// Whether there is the unpacked folder or the official archive of a CIFAR set in `dir`, sound or not.
+pub fn has_cifar(dir: &Path, which: Cifar) -> bool {
+    cifar_paths(dir, which).iter().any(|path| path.exists())
+}
+
+/// The unpacked folder and the official archive.
+pub fn cifar_paths(dir: &Path, which: Cifar) -> [PathBuf; 2] {
+    match which {
+        Cifar::Ten => ["cifar-10-batches-bin", "cifar-10-binary.tar.gz"],
+        Cifar::Hundred => ["cifar-100-binary", "cifar-100-binary.tar.gz"],
+    }
+    .map(|name| dir.join(name))
+}
+
+/// Names of the files with training images, and of the one with test images.
+pub fn cifar_files(which: Cifar) -> (&'static [&'static str], &'static str) {
+    match which {
+        Cifar::Ten => (
+            &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+            "test_batch.bin",
+        ),
+        Cifar::Hundred => (&["train.bin"], "test.bin"),
+    }
+}
+
+/// (Training, test) sets from the files of one of CIFAR's folders, read by name.
+fn read_cifar(which: Cifar, mut read_file: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<(Dataset, Dataset)> {
+    let (train, test) = cifar_files(which);
+    let mut read_files = |names: &[&str]| -> Result<Dataset> {
+        let (mut images, mut labels) = (Vec::new(), Vec::new());
+        for name in names {
+            let parsed = read_file(name).and_then(|bytes| Ok(which.parse(&bytes)?));
+            let parsed = parsed.with_context(|| (*name).to_owned())?;
+            images.extend(parsed.0);
+            labels.extend(parsed.1);
+        }
+        Ok(Dataset::new(images, labels, which.classes())?)
+    };
+    Ok((read_files(train)?, read_files(&[test])?))
+}
+
+/// The files whose name without folders is `wanted`, by that name.
+fn archived_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<HashMap<String, Vec<u8>>> {
+    let mut files = HashMap::new();
+    archive::for_each_file(BufReader::new(File::open(path)?), &Limits::default(), |label, bytes| {
+        let name = label.rsplit('/').next().unwrap_or(&label);
+        if wanted(name) {
+            files.insert(name.to_owned(), bytes);
+        }
+    })?;
+    Ok(files)
+}

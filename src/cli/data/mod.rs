@@ -1,0 +1,21 @@
+//! Data sets from the disk, the network, or made on the spot.
+//!
+//! In: names, paths and the data folder. Out: labelled and unlabelled sets of images in memory. Start with [`training`], what
+//! the commands call; below it [`cifar`], [`folder`] and [`sets`] know the forms that data come in, [`images`] decodes many files
+//! at once, and [`download`] fetches public sets.
+
+mod args;
+mod cifar;
+mod download;
+mod folder;
+mod images;
+mod sets;
+#[cfg(test)]
+mod tests;
+mod training;
+
+pub use args::DataArgs;
+pub use download::fetch;
+pub use images::files_below;
+pub use sets::unpacked;
+pub use training::{SHAPES, TrainingData, image_set, images_at, is_built_in, trained_on, training};

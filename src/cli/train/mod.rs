@@ -1,0 +1,314 @@
+//! `eloc train`: the data, the settings, the folds one after the other, the threshold, and what to do next.
+
+use std::{ops::ControlFlow, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use eloc::{
+    detection::odin::Odin,
+    evaluation::{metrics::threshold_at_tpr, report::Provenance},
+    fold::Fold,
+    images::{dataset::Dataset, image::Normalisation},
+    network::{Network, tensors},
+    training::{
+        data::{FoldData, steps_per_epoch},
+        recipe::Recipe,
+        train::{Event, TrainedFold, train_fold},
+    },
+    weights::manifest::{FORMAT, FoldEntry, Manifest},
+};
+
+use super::{
+    data::{self, TrainingData},
+    device::ChosenDevice,
+    evaluate::{self, EvaluateArgs},
+    log::Log,
+    output,
+    progress::{self, Progress},
+    scoring, shell,
+    store::{self, Checkpoints},
+};
+use claim::{Begun, claim, claim_fold};
+use validation::Validation;
+
+pub use args::TrainArgs;
+
+mod args;
+mod claim;
+mod validation;
+
+/// A compact network narrow enough to learn the built-in set in minutes without a GPU.
+const SHAPES_NETWORK: Network = Network::Compact { widths: [32, 64, 64] };
+/// Share of the held-out training images that the threshold accepts.
+const THRESHOLD_TPR: f64 = 0.95;
+/// Steps of a fold below which the tool says that they are few, and those that it proposes instead: about as many as the
+/// quick recipe takes on CIFAR-10.
+const FEW_STEPS: usize = 200;
+const ENOUGH_STEPS: usize = 1000;
+/// Held-out images below which the threshold is said to come from few.
+const FEW_HELD_OUT: usize = 100;
+/// Images of each set that the built-in set's ensemble is measured on after its training.
+const SHAPES_OOD_IMAGES: usize = 2000;
+
+/// Trains what is missing, sets the threshold, and says what to try next.
+pub fn run(args: &TrainArgs) -> Result<()> {
+    args.check()?;
+    let device = args.device.open()?;
+    let data = data::training("--dataset", &args.dataset, &args.data)?;
+    let network =
+        args.network.clone().unwrap_or(if data.name == data::SHAPES { SHAPES_NETWORK } else { Network::COMPACT });
+    let recipe = args.recipe(&network, &data.name);
+    let folds = args.folds(data.train.classes.len())?;
+    let wanted = wanted_folds(&folds, args.fold)?;
+    let (train, held_out) = data.train.hold_out(args.hold_out, recipe.seed);
+    ensure!(
+        !held_out.is_empty(),
+        "{}: expected a class of two training images or more, of which to hold one out for the threshold, found none",
+        data.name
+    );
+
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{network}", data.name)));
+    if !data::is_built_in(&data.name) {
+        check_outside(&out, Path::new(&args.dataset))?;
+    }
+    let validation = Validation::new(args, &recipe, &data, &held_out)?;
+    wanted.iter().try_for_each(|fold| validation.check(fold, &data))?;
+    let start = Manifest {
+        format: FORMAT,
+        dataset: data.name.clone(),
+        images_sha256: Some(data.sha256()),
+        classes: data.train.classes.clone(),
+        network: network.clone(),
+        fold_count: folds.len(),
+        split_seed: args.split_seed,
+        all_classes: args.all_classes,
+        normalisation: Normalisation::default(),
+        odin: args.odin.over(Odin::default())?,
+        threshold: None,
+        self_test: None,
+        hold_out: args.hold_out,
+        validation_sha256: validation.sha256(),
+        start_sha256: None,
+        recipe: Some(recipe.clone()),
+        folds: Vec::new(),
+    };
+    let begun = args.start_from.as_deref().map(|folder| Begun::new(folder, &start, &folds)).transpose()?;
+    let start = Manifest { start_sha256: begun.as_ref().map(Begun::sha256), ..start };
+    let manifest = claim(&out, &start, &args.odin)?;
+
+    let missing: Vec<&Fold> =
+        wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
+    let progress = Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |_| recipe.epochs), &out);
+    announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
+    for fold in missing {
+        let (manifest, checkpoints) = claim_fold(&out, &start, fold.number)?;
+        let Some(checkpoints) = checkpoints else {
+            let busy = format!("another process is training fold {}", fold.number);
+            ensure!(args.fold.is_none(), "{}: {busy}; --fold trains another one", out.display());
+            progress.say(&busy);
+            continue;
+        };
+        if manifest.folds.iter().any(|done| done.fold.number == fold.number) {
+            progress.say(&format!("another process has trained fold {}", fold.number));
+            continue;
+        }
+        let (id, ood) = validation.of(fold);
+        let images =
+            FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
+        if let Some(begun) = &begun
+            && store::epochs_done(&out, fold.number) == 0
+        {
+            checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
+        }
+        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
+        let bytes = tensors::to_bytes(&trained.classifier)?;
+        let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
+        let provenance = Provenance::new(shell::command_line(), device.name.clone(), seconds);
+        let entry = FoldEntry::new(fold.clone(), &bytes, trained.selected, trained.history, provenance);
+        store::update_manifest(&out, &start, |manifest| {
+            store::write(&out.join(&entry.file), &bytes)?;
+            manifest.folds.retain(|other| other.fold.number != fold.number);
+            manifest.folds.push(entry);
+            manifest.folds.sort_by_key(|entry| entry.fold.number);
+            Ok(())
+        })?;
+        checkpoints.clear()?;
+    }
+    progress.finish();
+
+    let manifest = store::read_manifest(&out)?.with_context(|| format!("{}: the manifest is gone", out.display()))?;
+    if manifest.folds.len() < manifest.fold_count {
+        let missing: Vec<String> = (1..=manifest.fold_count)
+            .filter(|number| manifest.folds.iter().all(|entry| entry.fold.number != *number))
+            .map(|number| number.to_string())
+            .collect();
+        output::line(format_args!(
+            "{}: {} of {} folds done; missing: {}",
+            out.display(),
+            manifest.folds.len(),
+            manifest.fold_count,
+            missing.join(", ")
+        ))?;
+        return Ok(());
+    }
+    calibrate(&out, &start, &held_out, &device)?;
+    next(&out, &data, args)
+}
+
+/// Refuses to write into the folder of the images, where a run's folders would be classes from then on.
+fn check_outside(out: &Path, images: &Path) -> Result<()> {
+    let absolute = std::path::absolute(out)?;
+    // What is there of it may be a link.
+    let there = absolute.ancestors().find_map(|path| Some((path, path.canonicalize().ok()?)));
+    let (there, target) = there.unwrap_or((&absolute, absolute.clone()));
+    let is_inside = target.join(absolute.strip_prefix(there)?).starts_with(images.canonicalize()?);
+    ensure!(
+        !is_inside,
+        "--out: expected a folder outside of the images in {}, found {}",
+        images.display(),
+        out.display()
+    );
+    Ok(())
+}
+
+fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
+    match wanted {
+        None => Ok(folds.iter().collect()),
+        Some(number) => match folds.iter().find(|fold| fold.number == number) {
+            Some(fold) => Ok(vec![fold]),
+            None => bail!("--fold: expected 1 to {}, found {number}", folds.len()),
+        },
+    }
+}
+
+/// Says what will be trained, where, on what, and about how long it will take.
+fn announce(
+    run: &Manifest,
+    recipe: &Recipe,
+    train: &Dataset,
+    folds: &[&Fold],
+    device: &ChosenDevice,
+    out: &Path,
+    progress: &Progress,
+) -> Result<()> {
+    if folds.is_empty() {
+        output::aside(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
+        return Ok(());
+    }
+    output::aside(format_args!(
+        "{}: {} training images of {} classes, {} folds to train with {} for {} epochs",
+        run.dataset,
+        train.len(),
+        run.classes.len(),
+        folds.len(),
+        run.network,
+        recipe.total_epochs(),
+    ))?;
+    output::aside(format_args!("device {device}; run in {}", out.display()))?;
+    if device.chooses_kernels {
+        output::aside("the first steps choose kernels for this device, which can take minutes")?;
+    }
+    let step = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
+    let images = recipe.batch + recipe.left_out_batch;
+    output::aside(format_args!(
+        "about {} at {:.0} images/s",
+        progress::duration(step.mul_f64(progress.steps_left() as f64)),
+        images as f64 / step.as_secs_f64()
+    ))?;
+    let kept = folds[0].partition(&train.labels).0.len();
+    let steps = steps_per_epoch(kept, recipe.batch) * recipe.total_epochs();
+    if steps < FEW_STEPS {
+        output::aside(format_args!(
+            "a fold takes only {steps} steps, in which it learns little; \
+             --batch 32{} --epochs {} would be about {ENOUGH_STEPS}",
+            if recipe.left_out_batch > 0 { " --left-out-batch 8" } else { "" },
+            ENOUGH_STEPS.div_ceil(steps_per_epoch(kept, 32))
+        ))?;
+    }
+    Ok(())
+}
+
+/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights.
+fn train_one(
+    images: &FoldData<'_>,
+    recipe: &Recipe,
+    network: &Network,
+    checkpoints: &Checkpoints,
+    device: &ChosenDevice,
+    out: &Path,
+    progress: &Progress,
+) -> Result<TrainedFold> {
+    let fold = images.fold;
+    let log = Log::new(out, fold.number);
+    let resume = checkpoints.load()?;
+    if let Some(checkpoint) = &resume {
+        // The process may have ended between the checkpoint and its log.
+        log.write(&checkpoint.history)?;
+        progress.say(&format!("fold {}: going on after epoch {}", fold.number, checkpoint.history.len()));
+    }
+    progress.start_fold(fold.number, resume.as_ref().map_or(0, |checkpoint| checkpoint.history.len()));
+    let mut failed = None;
+    let trained = train_fold(network, recipe, images, resume, &device.device, &mut |event| match event {
+        Event::Step { step, loss, accuracy } => {
+            progress.step(step, loss, accuracy);
+            ControlFlow::Continue(())
+        }
+        Event::Epoch(checkpoint) => {
+            progress.epoch(checkpoint);
+            let written = checkpoints.save(checkpoint).and_then(|()| log.write(&checkpoint.history));
+            failed = written.err();
+            if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => trained.with_context(|| format!("{}", out.display())),
+    }
+}
+
+/// Sets the score that 95% of the held-out training images reach, and the scores of the self-test.
+fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDevice) -> Result<()> {
+    let (manifest, members) = store::read_ensemble(out, &device.device)?;
+    if manifest.threshold.is_some() && manifest.self_test.is_some() {
+        return Ok(());
+    }
+    let threshold = match manifest.threshold {
+        Some(threshold) => threshold,
+        None => threshold(&scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?)?,
+    };
+    let self_test = scoring::self_test(&manifest, &members, &device.device)?;
+    store::update_manifest(out, start, |manifest| {
+        manifest.threshold = Some(threshold);
+        manifest.self_test = Some(self_test);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// The threshold for known images, from the scores of held-out training images.
+pub fn threshold(scores: &[f64]) -> Result<f64> {
+    if scores.len() < FEW_HELD_OUT {
+        output::aside(format_args!(
+            "the threshold for known images comes from {} held-out images only; `train --hold-out` keeps more",
+            scores.len()
+        ))?;
+    }
+    Ok(threshold_at_tpr(scores, THRESHOLD_TPR))
+}
+
+/// Measures what can be measured on the spot and says which command to try next.
+fn next(out: &Path, data: &TrainingData, args: &TrainArgs) -> Result<()> {
+    if data.name == data::SHAPES {
+        let ood = ["patterns", "uniform", "gaussian"].map(|name| format!("{name}:{SHAPES_OOD_IMAGES}"));
+        evaluate::run(&EvaluateArgs::new(out, data::SHAPES, &ood, &args.data, args.device))?;
+    }
+    let id = shell::quoted(if args.dataset == "auto" { &data.name } else { &args.dataset });
+    let shown = |path: &Path| shell::quoted(&path.to_string_lossy());
+    let dir = args.data.dir.as_ref().map_or(String::new(), |dir| format!(" --data {}", shown(dir)));
+    let out = shown(out);
+    output::line(format_args!("\nThe weights are in {out}. Try them on images of your own:"))?;
+    output::line(format_args!("  cargo run --release -- score --weights {out} FOLDER_OR_ARCHIVE"))?;
+    output::line(format_args!(
+        "  cargo run --release -- evaluate --weights {out} --id {id}{dir} --ood FOLDER_OR_ARCHIVE uniform gaussian"
+    ))?;
+    Ok(())
+}

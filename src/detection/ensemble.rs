@@ -1,0 +1,357 @@
+//! The ensemble: images in, per-fold logits before and after the perturbation out, and from those every score.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    detection::{
+        odin::{Odin, perturb},
+        scores,
+    },
+    error::Result,
+    fold::Fold,
+    images::image::{CHANNELS, Normalisation},
+    network::{Classifier, input::image_tensor},
+};
+
+/// One fold's classifier, ready for scoring.
+pub struct Member {
+    /// Its split of the classes.
+    pub fold: Fold,
+    /// Its network, made with [`burn::module::Module::valid`].
+    pub classifier: Classifier,
+}
+
+/// One member's logits for some images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoldOutputs {
+    /// `[n, kept classes]`, of the images as given.
+    pub logits: Vec<f32>,
+    /// `[n, kept classes]`, of the perturbed images.
+    pub perturbed: Vec<f32>,
+}
+
+impl FoldOutputs {
+    /// Appends another batch's outputs.
+    pub fn extend(&mut self, other: &FoldOutputs) {
+        self.logits.extend_from_slice(&other.logits);
+        self.perturbed.extend_from_slice(&other.perturbed);
+    }
+}
+
+/// What one member's perturbation does to one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explanation {
+    /// Logits before and after.
+    pub outputs: FoldOutputs,
+    /// `[3, 32, 32]`, gradient of the loss with respect to the normalised image.
+    pub gradient: Vec<f32>,
+    /// `[3, 32, 32]`, what was added, in pixel space, where an image spans 0 to 1.
+    pub step: Vec<f32>,
+}
+
+impl Member {
+    /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation; an epsilon of 0 takes one forward pass.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub async fn outputs(
+        &self,
+        images: &[u8],
+        odin: &Odin,
+        normalisation: &Normalisation,
+        device: &Device,
+    ) -> Result<FoldOutputs> {
+        let images = image_tensor(images, normalisation, device);
+        if odin.epsilon == 0.0 {
+            let logits = read(self.classifier.forward(images)).await?;
+            return Ok(FoldOutputs { perturbed: logits.clone(), logits });
+        }
+        let perturbed = perturb(&self.classifier, images, odin, normalisation);
+        let after = self.classifier.forward(perturbed.images);
+        Ok(FoldOutputs { logits: read(perturbed.logits).await?, perturbed: read(after).await? })
+    }
+
+    /// The perturbation of one image `[3, 32, 32]` u8 in full.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub async fn explain(
+        &self,
+        image: &[u8],
+        odin: &Odin,
+        normalisation: &Normalisation,
+        device: &Device,
+    ) -> Result<Explanation> {
+        let image = image_tensor(image, normalisation, device);
+        let perturbed = perturb(&self.classifier, image.clone(), odin, normalisation);
+        let std = Tensor::<1>::from_floats(normalisation.std, device).reshape([1, CHANNELS, 1, 1]);
+        let step = (perturbed.images.clone() - image) * std;
+        let after = self.classifier.forward(perturbed.images);
+        Ok(Explanation {
+            outputs: FoldOutputs { logits: read(perturbed.logits).await?, perturbed: read(after).await? },
+            gradient: read(perturbed.gradient).await?,
+            step: read(step).await?,
+        })
+    }
+
+    /// Logits of `images` `[n, 3, 32, 32]` u8, `[n, kept classes]`; not for a browser, where reading has to wait.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Device`] when the device fails.
+    pub fn logits(&self, images: &[u8], normalisation: &Normalisation, device: &Device) -> Result<Vec<f32>> {
+        Ok(values(self.classifier.forward(image_tensor(images, normalisation, device)).try_into_data()?))
+    }
+}
+
+async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    Ok(values(tensor.into_data_async().await?))
+}
+
+fn values(data: TensorData) -> Vec<f32> {
+    data.try_to_vec().expect("logits and gradients are single precision")
+}
+
+/// A score of the ensemble or of its networks; higher is more in-distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Score {
+    /// Sum over folds of max softmax minus entropy of the perturbed image (Vyas et al. 2018, algorithm 2).
+    Eloc,
+    /// The same without perturbation.
+    ElocUnperturbed,
+    /// ODIN on the first fold: max softmax of the perturbed image at temperature T (Liang et al. 2018).
+    OdinFold1,
+    /// Maximum of the folds' mean softmax (Hendrycks & Gimpel 2017; Lakshminarayanan et al. 2017).
+    MaxSoftmax,
+    /// Mean over folds of the largest logit (Hendrycks et al. 2022).
+    MaxLogit,
+    /// Mean over folds of logsumexp of the logits (Liu et al. 2020).
+    Energy,
+    /// Negative entropy of the folds' mean softmax.
+    Entropy,
+    /// Generalised entropy of the folds' mean softmax (Liu et al. 2023).
+    Gen,
+}
+
+impl Score {
+    /// Every score, the ensemble's own first.
+    pub const ALL: [Score; 8] = [
+        Score::Eloc,
+        Score::ElocUnperturbed,
+        Score::OdinFold1,
+        Score::MaxSoftmax,
+        Score::MaxLogit,
+        Score::Energy,
+        Score::Entropy,
+        Score::Gen,
+    ];
+
+    /// Name in tables.
+    pub fn label(self) -> &'static str {
+        match self {
+            Score::Eloc => "ELOC",
+            Score::ElocUnperturbed => "ELOC, epsilon 0",
+            Score::OdinFold1 => "ODIN, first fold",
+            Score::MaxSoftmax => "max softmax",
+            Score::MaxLogit => "max logit",
+            Score::Energy => "energy",
+            Score::Entropy => "entropy",
+            Score::Gen => "GEN",
+        }
+    }
+}
+
+/// The logits of every fold for one image set, from which all scores follow.
+pub struct Outputs<'a> {
+    /// Number of classes of the data set.
+    pub classes: usize,
+    /// Softmax temperature T of the perturbed scores.
+    pub temperature: f64,
+    /// Each fold and its logits; all of the same images.
+    pub folds: Vec<(&'a Fold, &'a FoldOutputs)>,
+}
+
+impl Outputs<'_> {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.folds.first().map_or(0, |(fold, outputs)| outputs.logits.len() / fold.kept.len())
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One score for each image.
+    pub fn scores(&self, score: Score) -> Vec<f64> {
+        (0..self.len()).map(|image| self.score(score, image)).collect()
+    }
+
+    /// Each fold's own score, `[folds][n]`; their sum is [`Score::Eloc`].
+    pub fn fold_scores(&self) -> Vec<Vec<f64>> {
+        let scores = |&(fold, outputs): &(&Fold, &FoldOutputs)| {
+            let rows = outputs.perturbed.chunks_exact(fold.kept.len());
+            rows.map(|logits| scores::eloc(logits, self.temperature)).collect()
+        };
+        self.folds.iter().map(scores).collect()
+    }
+
+    /// Probability of each class, `[classes]`, of one image as given: the folds' mean softmax.
+    pub fn class_probabilities(&self, image: usize) -> Vec<f64> {
+        let logits: Vec<(&Fold, &[f32])> = self.logits(image).collect();
+        scores::class_probabilities(&logits, self.classes)
+    }
+
+    /// Most probable class of each image.
+    pub fn predictions(&self) -> Vec<usize> {
+        (0..self.len()).map(|image| argmax(&self.class_probabilities(image))).collect()
+    }
+
+    /// Accuracy of each fold, 0 to 1, on the images of its kept classes, where there are any; `labels` are the images'
+    /// classes.
+    pub fn fold_accuracies(&self, labels: &[u16]) -> Vec<Option<f64>> {
+        let accuracy = |&(fold, outputs): &(&Fold, &FoldOutputs)| {
+            let (mut kept, mut correct) = (0, 0);
+            for (image, &label) in labels.iter().enumerate() {
+                if let Some(expected) = fold.logit(usize::from(label)) {
+                    kept += 1;
+                    correct += u32::from(argmax(row(&outputs.logits, fold.kept.len(), image)) == expected);
+                }
+            }
+            (kept > 0).then(|| f64::from(correct) / f64::from(kept))
+        };
+        self.folds.iter().map(accuracy).collect()
+    }
+
+    fn score(&self, score: Score, image: usize) -> f64 {
+        let mean = |of: fn(&[f32]) -> f64| -> f64 {
+            self.logits(image).map(|(_, logits)| of(logits)).sum::<f64>() / self.folds.len() as f64
+        };
+        match score {
+            Score::Eloc => self.perturbed(image).map(|logits| scores::eloc(logits, self.temperature)).sum(),
+            Score::ElocUnperturbed => {
+                self.logits(image).map(|(_, logits)| scores::eloc(logits, self.temperature)).sum()
+            }
+            Score::OdinFold1 => {
+                self.perturbed(image).next().map_or(0.0, |logits| scores::max_softmax(logits, self.temperature))
+            }
+            Score::MaxSoftmax => self.class_probabilities(image).into_iter().fold(0.0, f64::max),
+            Score::MaxLogit => mean(scores::max_logit),
+            Score::Energy => mean(|logits| scores::energy(logits, 1.0)),
+            Score::Entropy => -scores::entropy(&self.class_probabilities(image)),
+            Score::Gen => scores::gen_score(&self.class_probabilities(image)),
+        }
+    }
+
+    fn logits(&self, image: usize) -> impl Iterator<Item = (&Fold, &[f32])> {
+        self.folds.iter().map(move |(fold, outputs)| (*fold, row(&outputs.logits, fold.kept.len(), image)))
+    }
+
+    fn perturbed(&self, image: usize) -> impl Iterator<Item = &[f32]> {
+        self.folds.iter().map(move |(fold, outputs)| row(&outputs.perturbed, fold.kept.len(), image))
+    }
+}
+
+/// Index of the largest value, the first of equal ones.
+pub fn argmax<T: PartialOrd>(values: &[T]) -> usize {
+    (0..values.len()).fold(0, |best, index| if values[index] > values[best] { index } else { best })
+}
+
+fn row(values: &[f32], width: usize, index: usize) -> &[f32] {
+    &values[index * width..][..width]
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::{images::synthetic, network::Network};
+
+    fn fold(number: usize, left_out: usize, kept: [usize; 2]) -> Fold {
+        Fold { number, left_out: vec![left_out], kept: kept.to_vec() }
+    }
+
+    /// Two images and two folds of three classes; logits before and after the perturbation.
+    fn with_outputs(check: impl Fn(&Outputs)) {
+        let folds = [fold(1, 2, [1, 0]), fold(2, 0, [2, 1])];
+        let outputs = [
+            FoldOutputs { logits: vec![0.0, 3.0, 1.0, 1.0], perturbed: vec![0.0, 4.0, 1.0, 2.0] },
+            FoldOutputs { logits: vec![1.0, 0.0, 0.0, 2.0], perturbed: vec![2.0, 0.0, 0.0, 3.0] },
+        ];
+        check(&Outputs { classes: 3, temperature: 10.0, folds: folds.iter().zip(&outputs).collect() });
+    }
+
+    #[test]
+    fn an_epsilon_of_0_leaves_the_logits_as_they_are() {
+        let device = Device::flex();
+        let network: Network = "compact-4-4-4".parse().unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let classifier = network.init(2, Default::default(), &mut rng, &device).valid();
+        let member = Member { fold: fold(1, 2, [1, 0]), classifier };
+        let (images, normalisation) = (synthetic::uniform_noise(3, 1).images, Normalisation::default());
+        let outputs = |epsilon| {
+            let odin = Odin { epsilon, ..Odin::default() };
+            pollster::block_on(member.outputs(&images, &odin, &normalisation, &device)).unwrap()
+        };
+        let (without, with) = (outputs(0.0), outputs(0.01));
+        assert_eq!(without.logits, member.logits(&images, &normalisation, &device).unwrap());
+        assert_eq!(without.perturbed, without.logits);
+        assert!(with.logits.iter().zip(&without.logits).all(|(a, b)| (a - b).abs() < 1e-5));
+        assert_ne!(with.perturbed, with.logits);
+    }
+
+    #[test]
+    fn the_score_is_the_sum_of_the_folds_scores_of_the_perturbed_image() {
+        with_outputs(|outputs| {
+            let expected = [
+                scores::eloc(&[0.0, 4.0], 10.0) + scores::eloc(&[2.0, 0.0], 10.0),
+                scores::eloc(&[1.0, 2.0], 10.0) + scores::eloc(&[0.0, 3.0], 10.0),
+            ];
+            assert_eq!(outputs.scores(Score::Eloc), expected);
+            let folds = outputs.fold_scores();
+            assert_eq!([folds[0][0] + folds[1][0], folds[0][1] + folds[1][1]], expected);
+        });
+    }
+
+    #[test]
+    fn probabilities_are_the_mean_softmax_of_the_folds_classes() {
+        with_outputs(|outputs| {
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let expected = [sigmoid(3.0) / 2.0, (sigmoid(-3.0) + sigmoid(-1.0)) / 2.0, sigmoid(1.0) / 2.0];
+            for (found, expected) in outputs.class_probabilities(0).into_iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-12);
+            }
+            assert_eq!(outputs.predictions(), [0, 1]);
+            let largest = outputs.scores(Score::MaxSoftmax)[0];
+            assert_eq!(largest, outputs.class_probabilities(0)[0]);
+        });
+    }
+
+    #[test]
+    fn a_fold_is_measured_on_its_kept_classes() {
+        // Fold 1 never saw class 2, fold 2 never saw class 0.
+        with_outputs(|outputs| assert_eq!(outputs.fold_accuracies(&[0, 1]), [Some(1.0), Some(1.0)]));
+        with_outputs(|outputs| assert_eq!(outputs.fold_accuracies(&[1, 2]), [Some(0.0), Some(0.0)]));
+        with_outputs(|outputs| assert_eq!(outputs.fold_accuracies(&[2, 2]), [None, Some(0.5)]));
+    }
+
+    #[test]
+    fn the_other_scores_are_their_formulas() {
+        with_outputs(|outputs| {
+            let p = outputs.class_probabilities(1);
+            for (score, expected) in [
+                (Score::OdinFold1, scores::max_softmax(&[1.0, 2.0], 10.0)),
+                (Score::MaxLogit, (1.0 + 2.0) / 2.0),
+                (Score::Energy, (scores::energy(&[1.0, 1.0], 1.0) + scores::energy(&[0.0, 2.0], 1.0)) / 2.0),
+                (Score::Entropy, -scores::entropy(&p)),
+                (Score::Gen, scores::gen_score(&p)),
+            ] {
+                assert_eq!(outputs.scores(score)[1], expected, "{score:?}");
+            }
+        });
+    }
+}

@@ -1,0 +1,26 @@
+//! How well scores tell in-distribution from out-of-distribution images: the paper's five metrics.
+//!
+//! In: the scores of both sets (finite, in any order and number; higher = more in-distribution).
+//! Out: [`Metrics`], fractions from 0 to 1. In-distribution is the positive class; an image is
+//! accepted when its score is at least the threshold.
+//!
+//! [`metrics`] is the way in. Intervals come from [`bootstrap()`], plots from [`roc_curve`],
+//! [`pr_curve`] and [`histogram`].
+//!
+//! All of it works on one table, the distinct scores with how many images of each set have them,
+//! and takes O(n log n) for the sort behind it.
+
+mod bootstrap;
+mod curves;
+mod definition;
+mod levels;
+mod measure;
+mod reference;
+mod standard;
+#[cfg(test)]
+mod tests;
+
+pub use bootstrap::{Interval, Intervals, bootstrap};
+pub use curves::{Histogram, PrPoint, RocPoint, histogram, pr_curve, roc_curve};
+pub use definition::{Definition, Metrics, TPR};
+pub use measure::{metrics, threshold_at_tpr};

@@ -1,0 +1,19 @@
+//! Images made by our own code, so that nothing has to be downloaded: the two noise sets of the
+//! paper, a labelled set to train on ([`shapes`]) and a second family that is never trained on
+//! ([`patterns`]).
+//!
+//! A seed in, the same bytes out on every target: each image has its own ChaCha stream, and the
+//! two procedural sets use only arithmetic and square roots, which IEEE 754 defines to the last
+//! bit.
+
+mod draw;
+mod noise;
+mod paint;
+mod patterns;
+mod shapes;
+#[cfg(test)]
+mod tests;
+
+pub use noise::{gaussian_noise, uniform_noise};
+pub use patterns::patterns;
+pub use shapes::{SHAPES_TEST_SEED, shapes};

@@ -1,0 +1,218 @@
+//! The compact network: small and quick enough to train on a CPU and to run in a browser.
+//!
+//! A fixed 2 x 2 stem whitens the image's patches; three blocks of two 3 x 3 convolutions, each with one max pooling,
+//! follow; the maximum over the last 3 x 3 positions goes to a linear layer. The shape is the one of cifar10-airbench
+//! (Jordan 2024), narrower and with ReLU. At widths 64-128-176 it has 0.77 M parameters and takes 58 M multiply-adds an
+//! image; what it reached, in how many epochs and minutes, stands in `weights/README.md`.
+
+use burn::{
+    module::{Module, Param},
+    nn::{BatchNorm, Dropout, Linear},
+    tensor::{Tensor, TensorData, activation::relu, module::max_pool2d, ops::MaxPoolOptions},
+};
+use nalgebra::{SMatrix, SymmetricEigen};
+use rand_distr::Uniform;
+
+use super::layers::{Convolution, Init, batch_norm};
+
+/// Values in a 2 x 2 patch of three channels, and so the number of whitening filters.
+const PATCH: usize = 12;
+
+/// Added to the eigenvalues of the patches' covariance, so that directions without signal are not blown up.
+const WHITENING_EPSILON: f64 = 5e-4;
+
+/// The logits are scaled by this, so that training starts from nearly uniform output.
+const LOGIT_SCALE: f64 = 1.0 / 9.0;
+
+/// The compact network.
+#[derive(Module, Debug)]
+pub struct Compact {
+    stem: Convolution,
+    block1: Block,
+    block2: Block,
+    block3: Block,
+    dropout: Dropout,
+    pub(super) fc: Linear,
+}
+
+/// conv 3 x 3 - max pool 2 - BN - ReLU - conv 3 x 3 - BN - ReLU.
+#[derive(Module, Debug)]
+struct Block {
+    conv1: Convolution,
+    bn1: BatchNorm,
+    conv2: Convolution,
+    bn2: BatchNorm,
+}
+
+impl Compact {
+    pub(crate) fn new(widths: [usize; 3], classes: usize, init: &mut Init) -> Self {
+        let mut stem = init.conv_from([3, 2 * PATCH], 2, 1, uniform(PATCH));
+        stem.weight = stem.weight.set_require_grad(false);
+        stem.bias = Some(Param::from_data(TensorData::zeros::<f32, _>([2 * PATCH]), init.device));
+        let [a, b, c] = widths;
+        Compact {
+            stem,
+            block1: Block::new([2 * PATCH, a], init),
+            block2: Block::new([a, b], init),
+            block3: Block::new([b, c], init),
+            dropout: init.dropout(),
+            fc: init.linear(c, classes, false),
+        }
+    }
+
+    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = relu(self.stem.forward(images)); // [n, 24, 31, 31]
+        let x = self.block1.forward(x); // [n, a, 15, 15]
+        let x = self.block2.forward(x); // [n, b, 7, 7]
+        let x = self.block3.forward(x); // [n, c, 3, 3]
+        let features = x.flatten::<3>(2, 3).max_dim(2).squeeze_dim::<2>(2); // [n, c]
+        self.fc.forward(self.dropout.forward(features)) * LOGIT_SCALE
+    }
+
+    /// [`Compact::forward`] in PyTorch's layers, while training.
+    #[cfg(feature = "libtorch")]
+    pub(super) fn torch(&self, images: &tch::Tensor, layers: &mut super::torch::layers::Layers) -> tch::Tensor {
+        let x = layers.convolution(&self.stem, images).relu();
+        let x = [&self.block1, &self.block2, &self.block3].into_iter().fold(x, |x, block| {
+            let x = layers.convolution(&block.conv1, &x).max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+            let x = layers.activation(&block.bn1, &x);
+            let x = layers.convolution(&block.conv2, &x);
+            layers.activation(&block.bn2, &x)
+        });
+        let (features, _) = x.flatten(2, 3).to_kind(tch::Kind::Float).max_dim(2, false);
+        layers.linear(&self.fc, &layers.dropout(&self.dropout, features)) * LOGIT_SCALE
+    }
+
+    pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
+        [&mut self.block1, &mut self.block2, &mut self.block3]
+            .into_iter()
+            .flat_map(|block| [&mut block.bn1, &mut block.bn2])
+            .collect()
+    }
+
+    /// Sets the stem to the whitening filters of the 2 x 2 patches of `images` and to their negatives.
+    ///
+    /// `images` is `[n, 3, 32, 32]`, normalised, in one slice.
+    pub(crate) fn whiten(mut self, images: &[f32]) -> Self {
+        let eigen = SymmetricEigen::new(patch_covariance(images));
+        let mut filters = vec![0.0; 2 * PATCH * PATCH];
+        for filter in 0..PATCH {
+            let scale = 1.0 / (eigen.eigenvalues[filter].max(0.0) + WHITENING_EPSILON).sqrt();
+            for (value, weight) in eigen.eigenvectors.column(filter).iter().enumerate() {
+                let weight = (weight * scale) as f32;
+                filters[filter * PATCH + value] = weight;
+                filters[(PATCH + filter) * PATCH + value] = -weight;
+            }
+        }
+        let device = self.stem.weight.device();
+        let filters = TensorData::new(filters, [2 * PATCH, 3, 2, 2]);
+        self.stem.weight = Param::from_data(filters, &device).set_require_grad(false);
+        self
+    }
+}
+
+impl Block {
+    fn new(channels: [usize; 2], init: &mut Init) -> Self {
+        let [from, to] = channels;
+        Block {
+            conv1: identity_conv([from, to], init),
+            bn1: fixed_scale_batch_norm(to, init),
+            conv2: identity_conv([to, to], init),
+            bn2: fixed_scale_batch_norm(to, init),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let x = max_pool2d(self.conv1.forward(input), MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
+        let x = relu(batch_norm(&self.bn1, x));
+        relu(batch_norm(&self.bn2, self.conv2.forward(x)))
+    }
+}
+
+/// A 3 x 3 convolution whose first filters pass their channel through; the others are PyTorch's default.
+fn identity_conv(channels: [usize; 2], init: &mut Init) -> Convolution {
+    let [from, to] = channels;
+    let mut weights = init.values(to * from * 9, uniform(9 * from));
+    for channel in 0..from.min(to) {
+        let filter = &mut weights[channel * from * 9..][..from * 9];
+        filter.fill(0.0);
+        filter[channel * 9 + 4] = 1.0;
+    }
+    init.conv_of(channels, 3, 1, weights)
+}
+
+/// Uniform in +-1/sqrt(fan in): PyTorch's default for convolutions.
+fn uniform(fan_in: usize) -> Uniform<f64> {
+    let bound = 1.0 / (fan_in as f64).sqrt();
+    Uniform::new(-bound, bound).expect("finite bounds")
+}
+
+/// Batch normalisation whose scale stays 1; the convolution after it can scale as well.
+fn fixed_scale_batch_norm(channels: usize, init: &Init) -> BatchNorm {
+    let mut norm = init.batch_norm(channels);
+    norm.gamma = norm.gamma.set_require_grad(false);
+    norm
+}
+
+/// Mean of x x^T over all 2 x 2 patches x, in the order of a convolution's weights: channel, row, column.
+fn patch_covariance(images: &[f32]) -> SMatrix<f64, PATCH, PATCH> {
+    let mut total = SMatrix::<f64, PATCH, PATCH>::zeros();
+    let mut patches = 0.0;
+    for image in images.chunks_exact(3 * 32 * 32) {
+        let mut sum = [[0f32; PATCH]; PATCH];
+        for (row, column) in (0..31).flat_map(|row| (0..31).map(move |column| (row, column))) {
+            let patch: [f32; PATCH] =
+                std::array::from_fn(|i| image[(i / 4) * 1024 + (row + i / 2 % 2) * 32 + column + i % 2]);
+            for (sums, a) in sum.iter_mut().zip(patch) {
+                for (sum, b) in sums.iter_mut().zip(patch) {
+                    *sum += a * b;
+                }
+            }
+        }
+        total += SMatrix::from_fn(|a, b| f64::from(sum[a][b]));
+        patches += 31.0 * 31.0;
+    }
+    total / f64::max(patches, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Half of the stem's responses to the images it was fitted to have unit power and no correlation.
+    #[test]
+    fn the_stem_whitens_the_images_it_was_fitted_to() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let images: Vec<f32> = (0..20)
+            .flat_map(|_| {
+                let mut level = 0.0;
+                (0..3072)
+                    .map(|_| {
+                        level = 0.9 * level + rng.random_range(-1.0..1.0);
+                        level
+                    })
+                    .collect::<Vec<f32>>()
+            })
+            .collect();
+        let device = burn::tensor::Device::flex();
+        let init = &mut Init { mode: Default::default(), rng: &mut rng, device: &device };
+        let net = Compact::new([8, 8, 8], 8, init).whiten(&images);
+        let input = Tensor::from_data(TensorData::new(images, [20, 3, 32, 32]), &device);
+        let response = net.stem.forward(input); // [20, 24, 31, 31]
+        let response = response.swap_dims(0, 1).flatten::<2>(1, 3);
+        let n = response.dims()[1] as f32;
+        let gram: Vec<f32> =
+            response.clone().matmul(response.transpose()).div_scalar(n).into_data().try_to_vec().unwrap();
+        for a in 0..PATCH {
+            for b in 0..PATCH {
+                let expected = if a == b { 1.0 } else { 0.0 };
+                // The regularised eigenvalue shrinks the power of the weakest directions.
+                assert!((gram[a * 24 + b] - expected).abs() < 0.02, "{a} {b}");
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! DenseNet-BC for 32 x 32 images (Huang et al., "Densely Connected Convolutional Networks", CVPR 2017).
+//!
+//! A 3 x 3 convolution, three dense blocks with two transitions that halve channels and sides between them, batch
+//! normalisation, global average, linear layer. Field names follow the widely used PyTorch port, so that its
+//! checkpoints map onto ours.
+
+use burn::{
+    module::Module,
+    nn::{BatchNorm, Dropout, Linear},
+    tensor::{
+        Tensor,
+        activation::relu,
+        module::{adaptive_avg_pool2d, avg_pool2d},
+        ops::AvgPoolOptions,
+    },
+};
+
+use super::layers::{Convolution, Init, batch_norm};
+
+/// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
+#[derive(Module, Debug)]
+pub struct DenseNet {
+    conv1: Convolution,
+    block1: Vec<Bottleneck>,
+    trans1: Transition,
+    block2: Vec<Bottleneck>,
+    trans2: Transition,
+    block3: Vec<Bottleneck>,
+    bn1: BatchNorm,
+    pub(super) fc: Linear,
+}
+
+/// BN - ReLU - conv 1 x 1 - BN - ReLU - conv 3 x 3, appended to its input.
+#[derive(Module, Debug)]
+struct Bottleneck {
+    bn1: BatchNorm,
+    conv1: Convolution,
+    bn2: BatchNorm,
+    conv2: Convolution,
+    dropout: Dropout,
+}
+
+/// BN - ReLU - conv 1 x 1 - average pool 2.
+#[derive(Module, Debug)]
+struct Transition {
+    bn1: BatchNorm,
+    conv1: Convolution,
+    dropout: Dropout,
+}
+
+impl DenseNet {
+    pub(crate) fn new(depth: usize, growth: usize, classes: usize, init: &mut Init) -> Self {
+        let mut channels = 2 * growth;
+        let conv1 = init.conv([3, channels], 3, 1);
+        let block = |channels: &mut usize, init: &mut Init| -> Vec<Bottleneck> {
+            (0..layers(depth))
+                .map(|_| {
+                    let layer = Bottleneck::new(*channels, growth, init);
+                    *channels += growth;
+                    layer
+                })
+                .collect()
+        };
+        let block1 = block(&mut channels, init);
+        let trans1 = Transition::new(&mut channels, init);
+        let block2 = block(&mut channels, init);
+        let trans2 = Transition::new(&mut channels, init);
+        let block3 = block(&mut channels, init);
+        DenseNet {
+            conv1,
+            block1,
+            trans1,
+            block2,
+            trans2,
+            block3,
+            bn1: init.batch_norm(channels),
+            fc: init.linear(channels, classes, true),
+        }
+    }
+
+    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let dense = |x, block: &[Bottleneck]| block.iter().fold(x, |x, layer| layer.forward(x));
+        let x = self.conv1.forward(images); // [n, 2 growth, 32, 32]
+        let x = self.trans1.forward(dense(x, &self.block1)); // [n, _, 16, 16]
+        let x = self.trans2.forward(dense(x, &self.block2)); // [n, _, 8, 8]
+        let x = relu(batch_norm(&self.bn1, dense(x, &self.block3))); // [n, c, 8, 8]
+        let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, c]
+        self.fc.forward(features)
+    }
+
+    /// [`DenseNet::forward`] in PyTorch's layers, while training.
+    #[cfg(feature = "libtorch")]
+    pub(super) fn torch(&self, images: &tch::Tensor, layers: &mut super::torch::layers::Layers) -> tch::Tensor {
+        let mut x = layers.convolution(&self.conv1, images);
+        for (block, transition) in [(&self.block1, &self.trans1), (&self.block2, &self.trans2)] {
+            x = block.iter().fold(x, |x, layer| layer.torch(x, layers));
+            x = transition.torch(&x, layers);
+        }
+        x = self.block3.iter().fold(x, |x, layer| layer.torch(x, layers));
+        let features = layers.activation(&self.bn1, &x).mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float);
+        layers.linear(&self.fc, &features)
+    }
+
+    pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
+        fn dense(block: &mut [Bottleneck]) -> impl Iterator<Item = &mut BatchNorm> {
+            block.iter_mut().flat_map(|layer| [&mut layer.bn1, &mut layer.bn2])
+        }
+        dense(&mut self.block1)
+            .chain([&mut self.trans1.bn1])
+            .chain(dense(&mut self.block2))
+            .chain([&mut self.trans2.bn1])
+            .chain(dense(&mut self.block3))
+            .chain([&mut self.bn1])
+            .collect()
+    }
+}
+
+impl Bottleneck {
+    fn new(channels: usize, growth: usize, init: &mut Init) -> Self {
+        Bottleneck {
+            bn1: init.batch_norm(channels),
+            conv1: init.conv([channels, 4 * growth], 1, 1),
+            bn2: init.batch_norm(4 * growth),
+            conv2: init.conv([4 * growth, growth], 3, 1),
+            dropout: init.dropout(),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let x = self.conv1.forward(relu(batch_norm(&self.bn1, input.clone())));
+        let x = self.dropout.forward(x);
+        let x = self.conv2.forward(relu(batch_norm(&self.bn2, x)));
+        let x = self.dropout.forward(x);
+        Tensor::cat(vec![input, x], 1)
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn torch(&self, input: tch::Tensor, layers: &mut super::torch::layers::Layers) -> tch::Tensor {
+        let x = layers.activation(&self.bn1, &input);
+        let x = layers.convolution(&self.conv1, &x);
+        let x = layers.dropout(&self.dropout, x);
+        let x = layers.activation(&self.bn2, &x);
+        let x = layers.convolution(&self.conv2, &x);
+        let x = layers.dropout(&self.dropout, x);
+        tch::Tensor::cat(&[input, x], 1)
+    }
+}
+
+impl Transition {
+    fn new(channels: &mut usize, init: &mut Init) -> Self {
+        let (from, to) = (*channels, *channels / 2);
+        *channels = to;
+        Transition { bn1: init.batch_norm(from), conv1: init.conv([from, to], 1, 1), dropout: init.dropout() }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let x = self.conv1.forward(relu(batch_norm(&self.bn1, input)));
+        let x = self.dropout.forward(x);
+        avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
+    }
+
+    #[cfg(feature = "libtorch")]
+    fn torch(&self, input: &tch::Tensor, layers: &mut super::torch::layers::Layers) -> tch::Tensor {
+        let x = layers.activation(&self.bn1, input);
+        let x = layers.convolution(&self.conv1, &x);
+        layers.dropout(&self.dropout, x).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
+    }
+}
+
+/// Bottlenecks in a block: each has two convolutions, and four more layers stand outside the blocks.
+fn layers(depth: usize) -> usize {
+    (depth - 4) / 6
+}

@@ -1,0 +1,143 @@
+//! The layers that the three families are made of, and the generator that gives them their first values.
+
+use burn::{
+    module::{Module, Param},
+    nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
+    tensor::{
+        DType, Device, Tensor, TensorData,
+        module::{batch_norm_train, conv2d},
+        ops::ConvOptions,
+    },
+};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal, Uniform};
+use serde::{Deserialize, Serialize};
+
+/// What a network does while it trains and never when it scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TrainingMode {
+    /// Dropout probability inside the blocks.
+    pub dropout: f64,
+    /// Number format of the convolutions.
+    pub precision: Precision,
+}
+
+/// Number format of the convolutions while training; weights, statistics and loss are always single precision. Where
+/// PyTorch trains the network, the activations between its convolutions have this format, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    Single,
+    /// bfloat16, about twice as fast where the device has instructions for it.
+    Bf16,
+}
+
+/// A square convolution over zero-padded input, optionally in half precision while it trains.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    /// `[out, in, size, size]`.
+    pub(super) weight: Param<Tensor<4>>,
+    /// `[out]`.
+    pub(super) bias: Option<Param<Tensor<1>>>,
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+    #[module(skip)]
+    pub(super) precision: Precision,
+}
+
+impl Convolution {
+    pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
+        let weight = self.weight.val();
+        let bias = self.bias.as_ref().map(Param::val);
+        // A network made ready for scoring has plain weights, also where the gradient of its input is asked for.
+        if self.precision == Precision::Bf16 && weight.is_autodiff() {
+            let bias = bias.map(|bias| bias.cast(DType::BF16));
+            conv2d(input.cast(DType::BF16), weight.cast(DType::BF16), bias, options).cast(DType::F32)
+        } else {
+            conv2d(input, weight, bias, options)
+        }
+    }
+}
+
+/// Batch normalisation of `input` `[n, c, h, w]`; while training, the running variance takes the batch's unbiased
+/// variance, as PyTorch does and Burn's own layer does not.
+pub(super) fn batch_norm(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+    if !(input.device().is_autodiff() && norm.training.is_enabled()) {
+        return norm.forward(input);
+    }
+    let [n, _, height, width] = input.dims();
+    let samples = (n * height * width) as f64;
+    let batch = batch_norm_train(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let unbiased = batch.variance * (samples / (samples - 1.0).max(1.0));
+    for (running, new) in [(&norm.running_mean, batch.mean), (&norm.running_var, unbiased)] {
+        let kept = running.value_sync() * (1.0 - norm.momentum);
+        running.update((kept + new.detach() * norm.momentum).detach());
+    }
+    batch.output
+}
+
+/// Makes layers whose values come from one seeded generator.
+pub(crate) struct Init<'a> {
+    pub(super) mode: TrainingMode,
+    pub(super) rng: &'a mut ChaCha8Rng,
+    pub(super) device: &'a Device,
+}
+
+impl Init<'_> {
+    /// A `size` x `size` convolution without bias, N(0, 2 / (size^2 out)) (He et al. 2015).
+    pub(super) fn conv(&mut self, channels: [usize; 2], size: usize, stride: usize) -> Convolution {
+        let std = (2.0 / (size * size * channels[1]) as f64).sqrt();
+        let normal = Normal::new(0.0, std).expect("a positive standard deviation");
+        self.conv_from(channels, size, stride, normal)
+    }
+
+    /// The same with values of another distribution; padded so that odd sizes keep the side.
+    pub(super) fn conv_from(
+        &mut self,
+        channels: [usize; 2],
+        size: usize,
+        stride: usize,
+        distribution: impl Distribution<f64>,
+    ) -> Convolution {
+        let weights = self.values(channels[0] * channels[1] * size * size, distribution);
+        self.conv_of(channels, size, stride, weights)
+    }
+
+    /// The same with the given values, `[out, in, size, size]`.
+    pub(super) fn conv_of(&self, channels: [usize; 2], size: usize, stride: usize, weights: Vec<f32>) -> Convolution {
+        let weights = TensorData::new(weights, [channels[1], channels[0], size, size]);
+        Convolution {
+            weight: Param::from_data(weights, self.device),
+            bias: None,
+            stride,
+            padding: (size - 1) / 2,
+            precision: self.mode.precision,
+        }
+    }
+
+    /// A linear layer with weights uniform in +-1/sqrt(in), PyTorch's default, and zero bias.
+    pub(super) fn linear(&mut self, inputs: usize, outputs: usize, bias: bool) -> Linear {
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let config = LinearConfig::new(inputs, outputs).with_bias(bias).with_initializer(Initializer::Zeros);
+        let mut linear = config.init(self.device);
+        let weights = self.values(inputs * outputs, Uniform::new(-bound, bound).expect("finite bounds"));
+        linear.weight = Param::from_data(TensorData::new(weights, [inputs, outputs]), self.device);
+        linear
+    }
+
+    pub(super) fn dropout(&self) -> Dropout {
+        DropoutConfig::new(self.mode.dropout).init()
+    }
+
+    pub(super) fn batch_norm(&self, channels: usize) -> BatchNorm {
+        BatchNormConfig::new(channels).init(self.device)
+    }
+
+    pub(super) fn values(&mut self, count: usize, distribution: impl Distribution<f64>) -> Vec<f32> {
+        (&mut *self.rng).sample_iter(distribution).take(count).map(|value| value as f32).collect()
+    }
+}
