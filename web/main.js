@@ -1,20 +1,20 @@
 // Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date.
-import { Details } from "./details.js";
-import { setUpDevice, showReport } from "./device.js";
-import { byId, duration, el, listed, misfit, onClick, percent, plural, throttled, whole } from "./dom.js";
-import { Evaluator } from "./evaluator.js";
-import { csvOf, download } from "./export.js";
-import { Gallery } from "./gallery.js";
-import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./imageset.js";
-import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./import.js";
-import { clearProblems, notice, problem, say } from "./messages.js";
-import { Networks } from "./networks.js";
-import { Scorer } from "./scorer.js";
-import { settings } from "./settings.js";
-import { choosePublished, showPublished } from "./tables.js";
-import { VERDICTS } from "./verdict.js";
-import { ByteProgress, compileModule } from "./weights.js";
-import { Analyst } from "./workers.js";
+import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
+import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./engine/import.js";
+import { Scorer } from "./engine/scorer.js";
+import { ByteProgress, compileModule } from "./engine/weights.js";
+import { Analyst } from "./engine/workers.js";
+import { Details } from "./views/details.js";
+import { setUpDevice, showReport } from "./views/device.js";
+import { byId, duration, el, listed, misfit, onClick, percent, plural, throttled, whole } from "./views/dom.js";
+import { Evaluator } from "./views/evaluator.js";
+import { csvOf, download } from "./views/export.js";
+import { Gallery } from "./views/gallery.js";
+import { clearProblems, notice, problem, say } from "./views/messages.js";
+import { Networks } from "./views/networks.js";
+import { settings } from "./views/settings.js";
+import { choosePublished, showPublished } from "./views/tables.js";
+import { VERDICTS } from "./views/verdict.js";
 
 /** Size of the program where the server does not say: only the bar depends on it. */
 const PROGRAM_BYTES = 2_600_000;

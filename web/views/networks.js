@@ -1,10 +1,10 @@
 // Which networks score: the site's, or those that the visitor brought. They are loaded one by one, and a change of them
 // waits for the one before.
+import * as weights from "../engine/weights.js";
 import { byId, el, throttled } from "./dom.js";
 import { notice, problem } from "./messages.js";
 import { settings } from "./settings.js";
 import { showMeasured } from "./tables.js";
-import * as weights from "./weights.js";
 
 /** Networks from this size on are announced: the compact ones take a tenth of it. */
 const LARGE_BYTES = 64 * 2 ** 20;

@@ -1,11 +1,11 @@
 // The evaluator: two sides of images, what their scores say about the detector, and the files to take away.
+import { IMAGE_BYTES, ImageSet } from "../engine/imageset.js";
+import { byClass } from "../engine/import.js";
+import { compare, elocIntervals, extent } from "../engine/study.js";
 import { byId, el, misfit, onClick, percent, plural, table, throttled, whole } from "./dom.js";
 import { csvOf, download } from "./export.js";
-import { IMAGE_BYTES, ImageSet } from "./imageset.js";
-import { byClass } from "./import.js";
 import { notice } from "./messages.js";
 import { settings } from "./settings.js";
-import { compare, elocIntervals, extent } from "./study.js";
 import { METRICS, StudyView } from "./studyview.js";
 
 /** The seeds of the command line's generated sets. */

@@ -97,7 +97,7 @@ export async function forgetFold(fold) {
 export async function evictStale(name, manifest, offered) {
   const cache = await openCache();
   const current = new Set(manifest.folds.map((fold) => cacheKey(fold.sha256)));
-  const ours = new URL("weights/", document.baseURI).href;
+  const ours = new URL("weights/", location.href).href;
   for (const key of (await cache?.keys()) ?? []) {
     // Another deployment on this origin keeps its own.
     if (!key.url.startsWith(ours)) continue;
@@ -154,7 +154,7 @@ export function ownEnsembles(files) {
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function compileModule(onBytes) {
-  const response = await request(new URL("./eloc_bg.wasm.gz", import.meta.url).href);
+  const response = await request(new URL("../eloc_bg.wasm.gz", import.meta.url).href);
   // Some hosts take the ending for an encoding, which the browser then undoes by itself.
   const encoded = response.headers.has("content-encoding");
   const total = encoded ? null : Number(response.headers.get("content-length")) || null;
@@ -210,5 +210,5 @@ async function openCache() {
 }
 
 function cacheKey(sha256) {
-  return new URL(`weights/by-content/${sha256}`, document.baseURI).href;
+  return new URL(`weights/by-content/${sha256}`, location.href).href;
 }

@@ -1,9 +1,9 @@
 // Shows one comparison: the metric table, the plots with their tables, the threshold and the worst mistakes.
+import { acceptedShare, lowestFirst } from "../engine/study.js";
 import { byId, el, percent, plural, table, whole } from "./dom.js";
 import { downloadPlot } from "./export.js";
 import { fillCard, newCard } from "./gallery.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
-import { acceptedShare, lowestFirst } from "./study.js";
 import { calibrated } from "./verdict.js";
 
 export const METRICS = [

@@ -1,6 +1,6 @@
 // The details of one image: what each fold says, before and after the perturbation, and how its settings change that.
+import { paint } from "../engine/imageset.js";
 import { byId, debounced, el, listed, percent, table } from "./dom.js";
-import { paint } from "./imageset.js";
 import { settings } from "./settings.js";
 import { VERDICTS, className, leastScore, scoreText, timesThreshold, verdict } from "./verdict.js";
 

@@ -5,7 +5,7 @@
 //
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
-import init, * as eloc from "./eloc.js";
+import init, * as eloc from "../eloc.js";
 import { IMAGE_BYTES } from "./imageset.js";
 import { probe, usage, watchDevices } from "./webgpu.js";
 

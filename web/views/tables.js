@@ -1,7 +1,7 @@
 // Results to compare with: the published tables, and what `eloc evaluate` measured for these weights.
+import { request } from "../engine/weights.js";
 import { byId, duration, el, percent, table } from "./dom.js";
 import { METRICS } from "./studyview.js";
-import { request } from "./weights.js";
 
 let published = null;
 /** The data set that the networks in use know. */

@@ -1,6 +1,6 @@
 // The gallery: a grid of scored images of which only the visible rows exist, sorted and filtered.
+import { paint } from "../engine/imageset.js";
 import { byId, el, listed, plural, throttled, whole } from "./dom.js";
-import { paint } from "./imageset.js";
 import { settings } from "./settings.js";
 import { VERDICTS, className, scoreText, verdict } from "./verdict.js";
 
