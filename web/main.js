@@ -3,7 +3,7 @@ import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
 import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./engine/import.js";
 import { Scorer } from "./engine/scorer.js";
 import { ByteProgress, compileModule } from "./engine/weights.js";
-import { Analyst } from "./engine/workers.js";
+import { Analyst } from "./engine/analyst.js";
 import { Details } from "./views/details.js";
 import { setUpDevice, showReport } from "./views/device.js";
 import { byId, duration, el, listed, misfit, onClick, percent, plural, throttled, whole } from "./views/dom.js";

@@ -27,7 +27,7 @@ export function extent(idSet, oodSet, folds) {
 
 /**
  * Metrics of every score, and curves of one.
- * @param {import("./workers.js").Analyst} analyst
+ * @param {import("./analyst.js").Analyst} analyst
  * @returns {Promise<{ rows: object[], curves: object, id: Float64Array, ood: Float64Array }>}
  *   rows: per score { id, label, metrics }; id and ood: values of `score`, sorted
  */
