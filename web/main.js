@@ -1,12 +1,12 @@
 // Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date.
+import { Analyst } from "./engine/analyst.js";
 import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
 import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./engine/import.js";
 import { Scorer } from "./engine/scorer.js";
 import { ByteProgress, compileModule } from "./engine/weights.js";
-import { Analyst } from "./engine/analyst.js";
 import { Details } from "./views/details.js";
 import { setUpDevice, showReport } from "./views/device.js";
-import { byId, duration, el, listed, misfit, onClick, percent, plural, throttled, whole } from "./views/dom.js";
+import { byId, el, misfit, onClick, throttled } from "./views/dom.js";
 import { Evaluator } from "./views/evaluator.js";
 import { csvOf, download } from "./views/export.js";
 import { Gallery } from "./views/gallery.js";
@@ -15,6 +15,7 @@ import { Networks } from "./views/networks.js";
 import { settings } from "./views/settings.js";
 import { choosePublished, showPublished } from "./views/tables.js";
 import { VERDICTS } from "./views/verdict.js";
+import { duration, listed, percent, plural, whole } from "./views/words.js";
 
 /** Size of the program where the server does not say: only the bar depends on it. */
 const PROGRAM_BYTES = 2_600_000;

@@ -1,5 +1,11 @@
 // One comparison of the evaluator: an in-distribution and an out-of-distribution set, as far as they are scored.
 
+/** The metrics and what they are called, in the order of the papers. */
+export const METRICS = [
+  ["fpr_at_95_tpr", "FPR at 95% TPR"], ["detection_error", "Detection error"], ["auroc", "AUROC"],
+  ["aupr_in", "AUPR-In"], ["aupr_out", "AUPR-Out"],
+];
+
 /** Settings of the bootstrap: fewer resamples while scores still come in. */
 const RESAMPLES = { live: 200, final: 1000 };
 const SEED = 0;

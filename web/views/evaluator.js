@@ -1,12 +1,13 @@
 // The evaluator: two sides of images, what their scores say about the detector, and the files to take away.
 import { IMAGE_BYTES, ImageSet } from "../engine/imageset.js";
 import { byClass } from "../engine/import.js";
-import { compare, elocIntervals, extent } from "../engine/study.js";
-import { byId, el, misfit, onClick, percent, plural, table, throttled, whole } from "./dom.js";
+import { compare, elocIntervals, extent, METRICS } from "../engine/study.js";
+import { byId, el, misfit, onClick, table, throttled } from "./dom.js";
 import { csvOf, download } from "./export.js";
 import { notice } from "./messages.js";
 import { settings } from "./settings.js";
-import { METRICS, StudyView } from "./studyview.js";
+import { StudyView } from "./studyview.js";
+import { percent, plural, whole } from "./words.js";
 
 /** The seeds of the command line's generated sets. */
 const OOD_SEED = 0, SHAPES_TEST_SEED = 2, SHAPES_PER_CLASS = 200;
