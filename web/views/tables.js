@@ -1,6 +1,6 @@
 // Results to compare with: the published tables, and what `eloc evaluate` measured for these weights.
+import { request } from "../engine/download.js";
 import { METRICS } from "../engine/study.js";
-import { request } from "../engine/weights.js";
 import { byId, el, table } from "./dom.js";
 import { duration, percent } from "./words.js";
 
