@@ -1,8 +1,9 @@
 // Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date.
 import { Analyst } from "./engine/analyst.js";
 import { ByteProgress, compileModule } from "./engine/download.js";
+import { clipboardItems, droppedItems, pastedItems, pickedItems } from "./engine/files.js";
 import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
-import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./engine/import.js";
+import { Importer } from "./engine/import.js";
 import { Scorer } from "./engine/scorer.js";
 import { Details } from "./views/details.js";
 import { setUpDevice, showReport } from "./views/device.js";
