@@ -1,3 +1,7 @@
+// The engine works on images and networks, mostly in workers, and knows nothing of the page's elements. Read this file first.
+// Around it: files.js and import.js fill image sets (imageset.js), siteweights.js and ownweights.js bring networks, study.js says
+// what scores are worth. worker.js and webgpu.js run in the workers; everything else runs in the page and asks them.
+//
 // Scores image sets: takes their images through the networks and the logits through the arithmetic, until all is done.
 //
 // In: image sets, an ensemble and the detector's settings. Out: outputs and scores in the sets. schedule.js says which images are

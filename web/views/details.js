@@ -1,7 +1,7 @@
 // The details of one image: a panel that shows what the folds say about it, and how the perturbation's settings change that.
 import { byId, debounced, el, paint } from "./dom.js";
 import { showClasses, showFolds, showMaps, showScores } from "./explanation.js";
-import { settings } from "./settings.js";
+import { ODIN, settings } from "./settings.js";
 import { VERDICTS, className, scoreText, timesThreshold, verdict } from "./verdict.js";
 import { percent } from "./words.js";
 
@@ -180,4 +180,4 @@ export class Details {
   }
 }
 
-function same(a, b) { return ["temperature", "epsilon", "gradient"].every((name) => a[name] === b[name]); }
+function same(a, b) { return ODIN.every((name) => a[name] === b[name]); }
