@@ -78,7 +78,7 @@ build_site() {
     rm -rf "$new"
     mkdir -p "$new/app" "$new/weights"
     build_module "$new/app"
-    cp web/*.js web/*.css "$new/app"
+    cp -r web/*.js web/*.css web/engine web/views "$new/app"
     cp web/published.json "$new"
 
     local name fold list=()
@@ -97,7 +97,7 @@ build_site() {
 
     # A folder named by its contents may be cached for ever.
     local hash
-    hash=$(cd "$new/app" && sha256sum -- * | sha256sum | cut -c1-12)
+    hash=$(cd "$new/app" && find . -type f -exec sha256sum {} + | LC_ALL=C sort | sha256sum | cut -c1-12)
     mv "$new/app" "$new/app-$hash"
     sed "s|app/|app-$hash/|g" web/index.html >"$new/index.html"
     rm -rf dist

@@ -1,20 +1,29 @@
 // Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date.
-import { Details } from "./details.js";
-import { setUpDevice, showReport } from "./device.js";
-import { byId, duration, el, listed, misfit, onClick, percent, plural, throttled, whole } from "./dom.js";
-import { Evaluator } from "./evaluator.js";
-import { csvOf, download } from "./export.js";
-import { Gallery } from "./gallery.js";
-import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./imageset.js";
-import { Importer, clipboardItems, droppedItems, pastedItems, pickedItems } from "./import.js";
-import { clearProblems, notice, problem, say } from "./messages.js";
-import { Networks } from "./networks.js";
-import { Scorer } from "./scorer.js";
-import { settings } from "./settings.js";
-import { choosePublished, showPublished } from "./tables.js";
-import { VERDICTS } from "./verdict.js";
-import { ByteProgress, compileModule } from "./weights.js";
-import { Analyst } from "./workers.js";
+//
+// Behind this door lie two rooms. views/ shows things and listens to the visitor: one file for each part of the page, of which
+// gallery.js is a good one to begin with. engine/ works on images and networks, in workers, and knows nothing of the page:
+// begin with scorer.js. A file imports from its own room and the ones below: door, views, engine.
+import { Analyst } from "./engine/analyst.js";
+import { ByteProgress, compileModule } from "./engine/download.js";
+import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
+import { Importer } from "./engine/import.js";
+import { Scorer } from "./engine/scorer.js";
+import { Details } from "./views/details.js";
+import { setUpDevice, showReport } from "./views/device.js";
+import { byId, el, onClick, throttled } from "./views/dom.js";
+import { Evaluator } from "./views/evaluator.js";
+import { csvOf, download } from "./views/export.js";
+import { Gallery } from "./views/gallery.js";
+import { setUpInput } from "./views/input.js";
+import { clearProblems, notice, problem, say } from "./views/messages.js";
+import { Networks } from "./views/networks.js";
+import { ODIN, settings } from "./views/settings.js";
+import { setUpSettings, showSettings } from "./views/settingsform.js";
+import { choosePublished, showPublished } from "./views/tables.js";
+import { setUpTabs } from "./views/tabs.js";
+import { VERDICTS } from "./views/verdict.js";
+import { listed, whole } from "./views/words.js";
+import { isBusy, setUpWork, showWork } from "./views/work.js";
 
 /** Size of the program where the server does not say: only the bar depends on it. */
 const PROGRAM_BYTES = 2_600_000;
@@ -44,10 +53,9 @@ const closeDetails = (set) => details.closeOf(set);
 const evaluator = new Evaluator({ scorer, analyst, statistician, importer, open, closeDetails, room });
 const networks = new Networks({ scorer, analyst, module, bytes, leave: () => details.close(), shown: ensembleShown, changed: update });
 
-const sayNowAndThen = throttled(() => say(byId("work-text").textContent), 15_000);
-
 scorer.addSet(gallerySet);
 bind();
+follow();
 showPublished().catch((error) => byId("published").append(`The published results could not be loaded. ${error.message}`));
 networks.start();
 
@@ -64,40 +72,26 @@ function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
   gallery.setClasses(classes);
   choosePublished(dataset);
   evaluator.ensembleChanged();
-  settingsShown();
+  showSettings(scorer);
 }
 
+/** What can be clicked, and dropped. */
 function bind() {
   // A link's own way would take the settings out of the address.
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault();
     byId("content").focus();
   });
-  bindTabs();
-  bindSettings();
-  bindInput();
+  setUpTabs(() => {
+    showReport(scorer);
+    gallery.refresh();
+  });
+  setUpSettings(scorer);
+  setUpInput({ gallery: takeForGallery, side: (side, items) => evaluator.take(side, items), elsewhere: takeElsewhere });
+  onClick(byId("try"), trySamples);
   byId("filter-verdict").replaceChildren(el("option", { value: "" }, "All verdicts"),
     ...Object.entries(VERDICTS).map(([value, text]) => el("option", { value }, text)));
-  scorer.addEventListener("change", throttled(update, 100));
-  scorer.addEventListener("notice", ({ detail }) => notice(detail.text, detail.kind));
-  scorer.addEventListener("scores", ({ detail: { set, start, count } }) => {
-    if (set === gallerySet) gallery.refresh();
-    else evaluator.update();
-    details.refresh(set, start, count);
-  });
-  importer.addEventListener("change", throttled(update, 100));
-  importer.addEventListener("problem", ({ detail }) => problem(detail.label, detail.reason));
-  importer.addEventListener("weights", ({ detail }) => networks.bring(detail.files));
-  byId("cancel").addEventListener("click", () => {
-    importer.stop();
-    scorer.pause();
-    update();
-  });
-  byId("resume").addEventListener("click", () => {
-    importer.resume();
-    scorer.resume();
-    update();
-  });
+  setUpWork(scorer, importer, update);
   byId("clear").addEventListener("click", clearGallery);
   byId("problems-clear").addEventListener("click", clearProblems);
   byId("export-csv").addEventListener("click", () =>
@@ -109,50 +103,20 @@ function bind() {
   } };
 }
 
-function bindTabs() {
-  const tabs = ["score", "evaluate", "device"];
-  const show = () => {
-    for (const name of tabs) {
-      const chosen = settings.get("tab") === name;
-      byId(`panel-${name}`).hidden = !chosen;
-      byId(`tab-${name}`).setAttribute("aria-selected", String(chosen));
-      byId(`tab-${name}`).tabIndex = chosen ? 0 : -1;
-    }
-    showReport(scorer);
-    gallery.refresh();
-  };
-  for (const [i, name] of tabs.entries()) {
-    byId(`tab-${name}`).addEventListener("click", () => settings.set({ tab: name }));
-    byId(`tab-${name}`).addEventListener("keydown", ({ key }) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
-      if (!step) return;
-      const next = tabs[(i + step + tabs.length) % tabs.length];
-      settings.set({ tab: next });
-      byId(`tab-${next}`).focus();
-    });
-  }
-  settings.addEventListener("change", ({ detail }) => detail.names.includes("tab") && show());
-  show();
-}
-
-function bindSettings() {
-  byId("backend").addEventListener("input", () =>
-    scorer.setBackend(byId("backend").value).catch((error) => notice(error.message, "error")));
-  for (const name of ["epsilon", "temperature", "gradient"]) {
-    byId(name).addEventListener("change", () => {
-      const wrong = misfit(byId(name));
-      if (wrong) notice(wrong, "error");
-      if (!scorer.ensemble || wrong) return settingsShown();
-      const value = name === "gradient" ? byId(name).value : Number(byId(name).value);
-      settings.setOdin({ ...scorer.odin, [name]: value }, scorer.ensemble.manifest);
-    });
-  }
-  byId("definition").addEventListener("input", () => settings.set({ definition: byId("definition").value }));
-  byId("settings-reset").addEventListener("click", () => {
-    settings.set({ epsilon: null, temperature: null, gradient: null, definition: "standard" });
+/** What the page does when scores, files or settings change. */
+function follow() {
+  scorer.addEventListener("change", throttled(update, 100));
+  scorer.addEventListener("notice", ({ detail }) => notice(detail.text, detail.kind));
+  scorer.addEventListener("scores", ({ detail: { set, start, count } }) => {
+    if (set === gallerySet) gallery.refresh();
+    else evaluator.update();
+    details.refresh(set, start, count);
   });
+  importer.addEventListener("change", throttled(update, 100));
+  importer.addEventListener("problem", ({ detail }) => problem(detail.label, detail.reason));
+  importer.addEventListener("weights", ({ detail }) => networks.bring(detail.files));
   settings.addEventListener("change", ({ detail: { names } }) => {
-    const odinChanged = ["epsilon", "temperature", "gradient"].some((name) => names.includes(name));
+    const odinChanged = ODIN.some((name) => names.includes(name));
     if (scorer.ensemble && odinChanged) scorer.setOdin(settings.odin(scorer.ensemble.manifest));
     if (names.includes("definition")) evaluator.update();
     if (odinChanged) {
@@ -160,69 +124,8 @@ function bindSettings() {
       details.settingsChanged();
     }
     if (names.includes("weights")) networks.follow();
-    settingsShown();
+    showSettings(scorer);
     gallery.refresh();
-  });
-}
-
-function settingsShown() {
-  byId("definition").value = settings.get("definition");
-  if (!scorer.ensemble) return;
-  for (const name of ["epsilon", "temperature", "gradient"]) byId(name).value = scorer.odin[name];
-}
-
-function bindInput() {
-  const picker = (button, input, take) => {
-    button.addEventListener("click", () => byId(input).click());
-    byId(input).addEventListener("change", () => {
-      take(pickedItems(byId(input)));
-      byId(input).value = "";
-    });
-  };
-  picker(byId("pick-files"), "files", takeForGallery);
-  picker(byId("pick-folder"), "folder", takeForGallery);
-  for (const button of document.querySelectorAll("[data-pick]")) {
-    const input = button.dataset.pick;
-    picker(button, input, (items) => evaluator.take(input.split("-")[0], items));
-  }
-  // The whole window: the page may be shorter.
-  dropTarget(document.documentElement, takeElsewhere);
-  dropTarget(byId("id-drop"), (items) => evaluator.take("id", items));
-  dropTarget(byId("ood-drop"), (items) => evaluator.take("ood", items));
-  addEventListener("paste", (event) => {
-    const items = pastedItems(event.clipboardData);
-    if (items.length) takeForGallery(items);
-  });
-  byId("paste").addEventListener("click", async () => {
-    try {
-      const items = await clipboardItems();
-      if (items.length) takeForGallery(items);
-      else notice("There is no image in the clipboard.", "info");
-    } catch {
-      notice("This browser does not let a button read the clipboard. Press Ctrl+V (on a Mac, Command+V) instead.", "info");
-    }
-  });
-  onClick(byId("try"), trySamples);
-}
-
-/** Lets `target` take drops; the innermost target under the mouse does. */
-function dropTarget(target, take) {
-  const over = (event, on) => {
-    event.preventDefault();
-    event.stopPropagation();
-    target.classList.toggle("dragged", on);
-  };
-  target.addEventListener("dragover", (event) => over(event, true));
-  target.addEventListener("dragleave", (event) => over(event, false));
-  target.addEventListener("drop", async (event) => {
-    over(event, false);
-    try {
-      const items = await droppedItems(event.dataTransfer, problem);
-      if (items.length) take(items);
-      else notice("Expected files to be dropped, found none.", "error");
-    } catch (error) {
-      notice(`What was dropped cannot be read. ${error.message}`, "error");
-    }
   });
 }
 
@@ -264,15 +167,14 @@ function clearGallery() {
   gallery.refreshNow();
 }
 
-/** The state of the work, for people and for tests. */
+/** The state of the page, for people and for tests. */
 function update() {
   const root = document.documentElement;
-  const { done, wanted, imagesPerSecond, secondsLeft } = scorer.progress();
-  const reading = importer.progress;
+  const { wanted } = scorer.progress();
   root.dataset.backend = scorer.backend;
   root.dataset.folds = scorer.ensemble?.loaded ?? 0;
   byId("backend").value = scorer.backend;
-  const busy = scorer.busy || reading !== null;
+  const busy = isBusy(scorer, importer);
   const state = scorer.failure || networks.broken ? "failed" : !networks.warm ? "loading" : busy ? "scoring" : wanted > 0 ? "idle" : "ready";
   if (state !== root.dataset.state) {
     // What the page says of its state must already be seen.
@@ -280,21 +182,6 @@ function update() {
     root.dataset.state = state;
     if (state === "idle") say(gallerySet.count > 0 ? byId("gallery-summary").textContent : "All images are scored.");
   }
-
-  const stopped = (scorer.paused || scorer.failure !== null) && done < wanted || importer.unread();
-  const focused = [byId("cancel"), byId("resume")].includes(document.activeElement);
-  byId("work").hidden = !(busy || stopped);
-  byId("cancel").hidden = !busy;
-  byId("resume").hidden = busy || !stopped;
-  // The one that is hidden would lose the focus.
-  if (focused) byId(busy ? "cancel" : stopped ? "resume" : "content").focus({ preventScroll: true });
-  byId("work-progress").value = wanted ? done / wanted : 0;
-  const parts = [];
-  if (reading) parts.push(`Reading file ${whole(reading.file)} of ${whole(reading.files)}, ${plural(reading.images, "image")} so far.`);
-  if (wanted > 0) parts.push(`${percent(done / wanted)} % scored${stopped && !busy ? "; stopped" : ""}.`);
-  if (importer.unread() && !busy) parts.push("Not everything is read yet.");
-  if (imagesPerSecond && busy) parts.push(`${imagesPerSecond < 1 ? imagesPerSecond.toPrecision(2) : imagesPerSecond.toFixed(1)} images/s, ${duration(secondsLeft)} left.`);
-  byId("work-text").textContent = parts.join(" ");
+  showWork(scorer, importer);
   if (!byId("panel-device").hidden) showReport(scorer);
-  if (busy && parts.length) sayNowAndThen();
 }

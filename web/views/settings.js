@@ -1,5 +1,8 @@
 // The page's settings, kept in the address after the #, so that a link brings them back.
 
+/** The detector's settings, which a manifest has values of. */
+export const ODIN = ["temperature", "epsilon", "gradient"];
+
 /** What holds where the address is silent; null stands for the manifest's own value. */
 const DEFAULTS = {
   weights: null, epsilon: null, temperature: null, gradient: null,
@@ -59,7 +62,7 @@ class Settings extends EventTarget {
   /** Sets the detector's settings; a value that is the manifest's own leaves the address. */
   setOdin(odin, manifest) {
     const changed = {};
-    for (const name of ["temperature", "epsilon", "gradient"]) {
+    for (const name of ODIN) {
       changed[name] = odin[name] === manifest.odin[name] ? null : odin[name];
     }
     this.set(changed);

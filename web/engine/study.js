@@ -1,5 +1,11 @@
 // One comparison of the evaluator: an in-distribution and an out-of-distribution set, as far as they are scored.
 
+/** The metrics and what they are called, in the order of the papers. */
+export const METRICS = [
+  ["fpr_at_95_tpr", "FPR at 95% TPR"], ["detection_error", "Detection error"], ["auroc", "AUROC"],
+  ["aupr_in", "AUPR-In"], ["aupr_out", "AUPR-Out"],
+];
+
 /** Settings of the bootstrap: fewer resamples while scores still come in. */
 const RESAMPLES = { live: 200, final: 1000 };
 const SEED = 0;
@@ -27,12 +33,12 @@ export function extent(idSet, oodSet, folds) {
 
 /**
  * Metrics of every score, and curves of one.
- * @param {import("./workers.js").Analyst} analyst
+ * @param {import("./analyst.js").Analyst} analyst
  * @returns {Promise<{ rows: object[], curves: object, id: Float64Array, ood: Float64Array }>}
  *   rows: per score { id, label, metrics }; id and ood: values of `score`, sorted
  */
 export async function compare(analyst, idSet, oodSet, size, { scoreNames, score, definition }) {
-  const pairs = scoreNames.map(({ id }) => ({ id: idSet.scores[id].slice(0, size.id), ood: oodSet.scores[id].slice(0, size.ood) }));
+  const pairs = scoreNames.map(({ id }) => pair(idSet, oodSet, size, id));
   const shown = pairs[scoreNames.findIndex(({ id }) => id === score)];
   // Few images in many bins would be a comb.
   const bins = Math.min(BINS_MAX, 8 + Math.round(2 * Math.sqrt(Math.min(size.id, size.ood))));
@@ -44,12 +50,21 @@ export async function compare(analyst, idSet, oodSet, size, { scoreNames, score,
   return { rows, curves, id: shown.id.sort(), ood: shown.ood.sort() };
 }
 
+/** Metrics of the ensemble's score. */
+export async function elocMetrics(analyst, idSet, oodSet, size, definition) {
+  const [metrics] = await analyst.ask("metrics", { pairs: [pair(idSet, oodSet, size, "eloc")], definition });
+  return metrics;
+}
+
 /** Bootstrap intervals of the ensemble's score. */
 export function elocIntervals(analyst, idSet, oodSet, size, { definition, final }) {
-  return analyst.ask("intervals", {
-    id: idSet.scores.eloc.slice(0, size.id), ood: oodSet.scores.eloc.slice(0, size.ood),
-    definition, resamples: final ? RESAMPLES.final : RESAMPLES.live, seed: SEED,
-  });
+  const resamples = final ? RESAMPLES.final : RESAMPLES.live;
+  return analyst.ask("intervals", { ...pair(idSet, oodSet, size, "eloc"), definition, resamples, seed: SEED });
+}
+
+/** Values of a score on both sides, as far as `size` says. */
+function pair(idSet, oodSet, size, score) {
+  return { id: idSet.scores[score].slice(0, size.id), ood: oodSet.scores[score].slice(0, size.ood) };
 }
 
 /** Share of `sorted` that is at least `threshold`: the true or false positive rate. */

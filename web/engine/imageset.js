@@ -146,19 +146,6 @@ export class ImageSet {
   }
 }
 
-/** Draws planar [3][32][32] pixels into a 32 x 32 canvas. */
-export function paint(canvas, pixels) {
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(32, 32);
-  for (let i = 0; i < 1024; i++) {
-    image.data[4 * i] = pixels[i];
-    image.data[4 * i + 1] = pixels[1024 + i];
-    image.data[4 * i + 2] = pixels[2048 + i];
-    image.data[4 * i + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
-}
-
 function grown(values, length) {
   const larger = new values.constructor(length);
   larger.set(values);

@@ -1,11 +1,11 @@
 // The page's only worker script, in one of three roles, each in a worker of its own:
-//   scorer   owns the device and the networks: logits and input gradients;
+//   runner   owns the device and the networks: logits and input gradients;
 //   reader   reads dropped files for one import job and ends with it;
 //   analyst  arithmetic: scores from logits, metrics, intervals, curves, generated images.
 //
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
-import init, * as eloc from "./eloc.js";
+import init, * as eloc from "../eloc.js";
 import { IMAGE_BYTES } from "./imageset.js";
 import { probe, usage, watchDevices } from "./webgpu.js";
 
@@ -25,7 +25,7 @@ const ANSWERS = {
     return { version: eloc.version(), scoreNames: eloc.scoreNames() };
   },
 
-  // scorer
+  // runner
   async open({ backend }) {
     detector = await eloc.Detector.open(backend);
     return { adapter: usage.adapter };

@@ -1,16 +1,12 @@
-// The details of one image: what each fold says, before and after the perturbation, and how its settings change that.
-import { byId, debounced, el, listed, percent, table } from "./dom.js";
-import { paint } from "./imageset.js";
-import { settings } from "./settings.js";
-import { VERDICTS, className, leastScore, scoreText, timesThreshold, verdict } from "./verdict.js";
+// The details of one image: a panel that shows what the folds say about it, and how the perturbation's settings change that.
+import { byId, debounced, el, paint } from "./dom.js";
+import { showClasses, showFolds, showMaps, showScores } from "./explanation.js";
+import { ODIN, settings } from "./settings.js";
+import { VERDICTS, className, scoreText, timesThreshold, verdict } from "./verdict.js";
+import { percent } from "./words.js";
 
 /** As in style.css: up to this width the panel covers the page. */
 const COVERING = matchMedia("(max-width: 999px)");
-/** Classes shown with a bar; of a hundred classes the rest are all but zero. */
-const BARS = 10;
-/** Classes named that a fold never saw, where there are many. */
-const NAMES = 3;
-
 /** The panel at the side. */
 export class Details {
   #scorer;
@@ -153,9 +149,10 @@ export class Details {
       if (!wanted()) return;
       this.#answers = answers;
       delete this.#panel.dataset.stale;
-      this.#folds(foldScores, odin);
-      this.#classes(classes);
-      this.#scores(scores, odin);
+      showFolds(this.#manifest, answers, foldScores, odin);
+      showClasses(this.#manifest, answers, classes);
+      showScores(this.#scorer.scoreNames, scores);
+      this.#live(scores.eloc[0], odin);
       this.#maps();
       byId("details-problem").textContent = "";
       this.#panel.setAttribute("aria-busy", "false");
@@ -166,47 +163,8 @@ export class Details {
     }
   }
 
-  #folds(foldScores, odin) {
-    const { folds, classes } = this.#manifest;
-    const above = foldScores.map(([score], i) => score - leastScore([folds[i]]));
-    const most = Math.max(...above, 1e-12);
-    const rows = above.map((value, i) => {
-      const { kept, left_out: leftOut, number } = folds[i];
-      const logits = this.#answers[i].logits;
-      const guess = classes[kept[logits.indexOf(Math.max(...logits))]];
-      const names = leftOut.map((c) => classes[c]);
-      const more = names.length > NAMES + 1 ? [`${names.length - NAMES} more`] : [];
-      return [String(number), listed([...names.slice(0, more.length ? NAMES : names.length), ...more]), guess, bar(value / most, scaled(value))];
-    });
-    byId("details-folds").replaceChildren(table(
-      `Score of each fold above its least possible value${odin.temperature > 20 ? ", times 1000" : ""}`,
-      ["Fold", "Never saw", "Takes it for", "Score"], rows));
-    const choice = byId("details-fold"), before = choice.value;
-    choice.replaceChildren(el("option", { value: "all" }, "All folds"),
-      ...rows.map(([number]) => el("option", { value: number }, `Fold ${number}`)));
-    choice.value = [...choice.options].some(({ value }) => value === before) ? before : "all";
-
-    function scaled(value) { return odin.temperature > 20 ? (1000 * value).toFixed(4) : value.toFixed(4); }
-  }
-
-  #classes({ before, after }) {
-    const order = [...before.keys()].sort((a, b) => before[b] - before[a]).slice(0, BARS);
-    const rows = order.map((c) => [this.#manifest.classes[c], bar(before[c], percent(before[c])), bar(after[c], percent(after[c]))]);
-    byId("details-classes").replaceChildren(
-      table(`Mean class probabilities, in percent${this.#ceiling()}`, ["Class", "Image as it is", "After the perturbation"], rows));
-  }
-
-  /** The most that a class can have: a fold gives 0 to those that it never saw. */
-  #ceiling() {
-    const folds = this.#answers.map(({ fold }) => this.#manifest.folds.find(({ number }) => number === fold));
-    const most = Math.max(...this.#manifest.classes.map((_, c) => folds.filter(({ kept }) => kept.includes(c)).length)) / folds.length;
-    return most < 1 ? `; ${percent(most)} at most, since no class is known to all folds` : "";
-  }
-
-  #scores(scores, odin) {
-    const rows = this.#scorer.scoreNames.map(({ id, label }) => [label, el("span", { "data-score": id }, scores[id][0].toPrecision(8))]);
-    byId("details-scores").replaceChildren(table("All scores of this image; higher is more like the training images", ["Score", "Value"], rows));
-    const eloc = scores.eloc[0];
+  /** The score by the present settings of the sliders. */
+  #live(eloc, odin) {
     const complete = this.#answers.length === this.#manifest.folds.length;
     const times = complete && same(odin, this.#manifest.odin) ? timesThreshold(this.#scorer, eloc) : null;
     byId("details-live").textContent = `ELOC score with these settings: ${eloc.toFixed(6)}` +
@@ -214,39 +172,12 @@ export class Details {
     byId("details-live").dataset.score = eloc;
   }
 
-  /** The perturbation and the size of the gradient, of one fold or the mean of all. */
   #maps() {
     if (!this.#answers) return;
     const chosen = byId("details-fold").value;
     const answers = chosen === "all" ? this.#answers : this.#answers.filter(({ fold }) => String(fold) === chosen);
-    const step = new Float32Array(3072), size = new Float32Array(1024);
-    for (const answer of answers) {
-      const largest = answer.gradient.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-30);
-      for (let i = 0; i < 3072; i++) {
-        step[i] += answer.step[i] / answers.length;
-        // Folds count alike, however steep they are.
-        size[i % 1024] += Math.abs(answer.gradient[i]) / largest / answers.length;
-      }
-    }
-    const epsilon = this.#odin.epsilon || 1;
-    paint(byId("details-step"), step.map((value) => 127.5 + (127.5 * value) / epsilon));
-    const most = size.reduce((a, b) => Math.max(a, b), 1e-30);
-    const light = size.map((value) => 255 * Math.sqrt(value / most));
-    const glow = new Float32Array(3072);
-    for (let i = 0; i < 1024; i++) {
-      glow[i] = Math.min(255, 1.6 * light[i]);
-      glow[1024 + i] = 0.9 * light[i];
-      glow[2048 + i] = 40 + 0.35 * light[i];
-    }
-    paint(byId("details-gradient"), glow);
+    showMaps(answers, this.#odin.epsilon);
   }
 }
 
-/** A number with a bar of `fraction` behind it. */
-function bar(fraction, text) {
-  const fill = el("span", { class: "bar-fill", "aria-hidden": "true" });
-  fill.style.width = `${Math.max(0, Math.min(1, fraction)) * 100}%`;
-  return el("span", { class: "bar" }, fill, el("span", { class: "bar-text" }, text));
-}
-
-function same(a, b) { return ["temperature", "epsilon", "gradient"].every((name) => a[name] === b[name]); }
+function same(a, b) { return ODIN.every((name) => a[name] === b[name]); }

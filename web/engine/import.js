@@ -1,91 +1,8 @@
-// From a drop, a picker or the clipboard to pixels: collects files, reads them in a worker, hands the images on.
+// From files to pixels: reads them in a worker, one job after the other, and hands the images on.
 import { IMAGE_BYTES, IMAGE_LIMIT } from "./imageset.js";
 import { WorkerClient, WorkerGone } from "./workers.js";
 
-/**
- * One thing that was dropped, picked or pasted.
- * @typedef {{ name: string, files: { file: File, path: string }[] }} Item
- */
-
-/**
- * The files of a drop: a folder is one item, and so is each file.
- * @param {DataTransfer} transfer
- * @param {(path: string, reason: string) => void} problem is told what cannot be opened
- * @returns {Promise<Item[]>}
- */
-export async function droppedItems(transfer, problem) {
-  // The entries must be taken before the first wait: afterwards the browser empties the list.
-  const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
-  return Promise.all(entries.filter(Boolean).map(async (entry) => {
-    if (entry instanceof File) return { name: entry.name, files: [{ file: entry, path: entry.name }] };
-    const files = [];
-    await walk(entry, entry.name, files, problem);
-    return { name: entry.name, files: sorted(files) };
-  }));
-}
-
-/** The files of a picker; those of a folder picker belong together. @returns {Item[]} */
-export function pickedItems(input) {
-  const files = [...input.files];
-  const folder = files[0]?.webkitRelativePath?.split("/")[0];
-  if (folder) return [{ name: folder, files: sorted(files.map((file) => ({ file, path: file.webkitRelativePath }))) }];
-  return files.map((file) => ({ name: file.name, files: [{ file, path: file.name }] }));
-}
-
-/** The images and files of a paste event. @returns {Item[]} */
-export function pastedItems(transfer) {
-  return [...transfer.files].map((file) => ({ name: file.name, files: [{ file, path: file.name || "pasted image" }] }));
-}
-
-/** The image in the clipboard, where the browser lets a button read it. @returns {Promise<Item[]>} */
-export async function clipboardItems() {
-  const items = [];
-  for (const content of await navigator.clipboard.read()) {
-    const type = content.types.find((candidate) => candidate.startsWith("image/"));
-    if (type) items.push({ name: "pasted image", files: [{ file: await content.getType(type), path: "pasted image" }] });
-  }
-  return items;
-}
-
-async function walk(entry, path, files, problem) {
-  try {
-    if (entry.isFile) {
-      files.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), path });
-      return;
-    }
-    const reader = entry.createReader();
-    for (;;) {
-      // Browsers hand out at most 100 entries a call; an empty answer is the end.
-      const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (entries.length === 0) return;
-      await Promise.all(entries.map((child) => walk(child, `${path}/${child.name}`, files, problem)));
-    }
-  } catch (error) {
-    problem(path, error.message);
-  }
-}
-
-/** By path and without hidden files, as the command line reads a folder. */
-function sorted(files) {
-  const hidden = ({ path }) => path.split("/").slice(1).some((part) => part.startsWith(".") || part === "__MACOSX");
-  return files.filter((file) => !hidden(file)).sort((a, b) => compare(a.path, b.path));
-}
-
-/** The files of a folder of classes by class, then by name, as the command line reads them; by path "a-b/" comes before "a/". */
-export function byClass(files) {
-  const parts = ({ path }) => {
-    const [, folder, ...rest] = path.split("/");
-    return rest.length > 0 ? [folder, rest.join("/")] : ["", path];
-  };
-  return files.map((file) => ({ file, parts: parts(file) }))
-    .sort((a, b) => compare(a.parts[0], b.parts[0]) || compare(a.parts[1], b.parts[1])).map(({ file }) => file);
-}
-
-const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
-
-/**
- * Reads jobs one after the other. Emits "change" (progress), "weights" { files }, and "problem" { label, reason }.
- */
+/** Emits "change" (progress), "weights" { files }, and "problem" { label, reason }. */
 export class Importer extends EventTarget {
   #module;
   #room;
@@ -117,7 +34,7 @@ export class Importer extends EventTarget {
    * Reads `files`, together called `name`, into `set`.
    * @param {string} name
    * @param {import("./imageset.js").ImageSet} set
-   * @param {Item["files"]} files
+   * @param {import("./files.js").Item["files"]} files
    * @param {{ limit?: number, added: () => void, ended?: () => void }} how the most images that `set` may have, and what to do
    *   when some have come, and when reading has ended or was stopped
    */

@@ -1,8 +1,13 @@
+// The views show things and listen to the visitor, one file for each part of the page; index.html lists the ids they go by. Most are
+// like this one: a class or a few functions that are given the engine's parts. dom.js, words.js, verdict.js and messages.js are
+// what they share.
+//
 // The gallery: a grid of scored images of which only the visible rows exist, sorted and filtered.
-import { byId, el, listed, plural, throttled, whole } from "./dom.js";
-import { paint } from "./imageset.js";
+import { fillCard, newCard } from "./card.js";
+import { byId, el, throttled } from "./dom.js";
 import { settings } from "./settings.js";
-import { VERDICTS, className, scoreText, verdict } from "./verdict.js";
+import { VERDICTS, className, verdict } from "./verdict.js";
+import { listed, plural, whole } from "./words.js";
 
 /** Least width of a card and its height, with their gap, in CSS pixels; style.css has the same. */
 const CARD = { width: 142, height: 200 };
@@ -166,34 +171,6 @@ export class Gallery {
     card.scrollIntoView({ block: "nearest" });
     this.#draw();
   }
-}
-
-/** A card without content; `open` is called when it is chosen. */
-export function newCard(open) {
-  return el("div", { class: "card", role: "listitem" },
-    el("button", { type: "button", class: "card-button", onclick: open },
-      el("canvas", { width: 32, height: 32, "aria-hidden": "true" }),
-      el("span", { class: "badge" }), el("span", { class: "card-class" }), el("span", { class: "card-score" }),
-      el("span", { class: "card-label" })));
-}
-
-/** Writes image `index` of `set` into a card; what has not changed is left alone. */
-export function fillCard(card, scorer, set, index) {
-  const kind = verdict(scorer, set, index);
-  const picture = `${set.generation}|${index}`;
-  const state = [picture, set.scored[index], kind, set.scores.eloc?.[index]].join("|");
-  if (card.dataset.filled === state) return;
-  const [canvas, badge, classLine, scoreLine, label] = card.firstChild.children;
-  if (card.dataset.picture !== picture) paint(canvas, set.pixels(index));
-  Object.assign(card.dataset, { filled: state, picture, index, verdict: kind, folds: set.scored[index] });
-  if (set.scored[index] > 0) card.dataset.score = set.scores.eloc[index];
-  else delete card.dataset.score;
-  badge.textContent = VERDICTS[kind];
-  const name = className(scorer, set, index);
-  classLine.textContent = name ? `${name} ${Math.round(100 * set.probabilities[index])} %` : "";
-  scoreLine.textContent = scoreText(scorer, set, index);
-  label.textContent = set.labels[index];
-  label.title = set.labels[index];
 }
 
 function number(key) {

@@ -1,4 +1,4 @@
-// WebGPU inside the scorer worker: is there an adapter, and what does the page need to know about its device?
+// WebGPU inside the worker that runs the networks: is there an adapter, and what does the page need to know about its device?
 // In: the worker's navigator.gpu. Out: an adapter or a plain sentence; counts, descriptions and loss of the device.
 
 /** How long the search for an adapter may take, in milliseconds; some workers never answer. */

@@ -1,15 +1,12 @@
 // Shows one comparison: the metric table, the plots with their tables, the threshold and the worst mistakes.
-import { byId, el, percent, plural, table, whole } from "./dom.js";
+import { METRICS, acceptedShare, lowestFirst } from "../engine/study.js";
+import { fillCard, newCard } from "./card.js";
+import { byId, el, table } from "./dom.js";
 import { downloadPlot } from "./export.js";
-import { fillCard, newCard } from "./gallery.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
-import { acceptedShare, lowestFirst } from "./study.js";
 import { calibrated } from "./verdict.js";
+import { percent, plural, whole } from "./words.js";
 
-export const METRICS = [
-  ["fpr_at_95_tpr", "FPR at 95% TPR"], ["detection_error", "Detection error"], ["auroc", "AUROC"],
-  ["aupr_in", "AUPR-In"], ["aupr_out", "AUPR-Out"],
-];
 /** Rows of the tables beside the plots. */
 const ROWS = 20;
 const STEPS = 1000;

@@ -1,7 +1,8 @@
 // Results to compare with: the published tables, and what `eloc evaluate` measured for these weights.
-import { byId, duration, el, percent, table } from "./dom.js";
-import { METRICS } from "./studyview.js";
-import { request } from "./weights.js";
+import { request } from "../engine/download.js";
+import { METRICS } from "../engine/study.js";
+import { byId, el, table } from "./dom.js";
+import { duration, percent } from "./words.js";
 
 let published = null;
 /** The data set that the networks in use know. */

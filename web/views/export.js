@@ -30,6 +30,32 @@ export function csvOf(scorer, sets, scoreNames) {
   return lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n";
 }
 
+/**
+ * An evaluation as the command line takes it to compare with: its own report, and every image's score.
+ * @param {import("../engine/imageset.js").ImageSet} idSet
+ * @param {import("../engine/imageset.js").ImageSet[]} oodSets all of both sides scored by all folds
+ */
+export async function evaluationOf(scorer, analyst, idSet, oodSets, definition) {
+  const { ensemble, odin, backend } = scorer;
+  const folds = ensemble.manifest.folds.length;
+  const sets = [idSet, ...oodSets];
+  const seconds = sets.reduce((sum, set) => sum + set.seconds, 0);
+  // All of it is taken now: the sets may change while the report is made.
+  const [id, ...ood] = sets.map((set) => ({ name: set.name, images: [...set.labels], scores: [...set.scores.eloc.subarray(0, set.count)] }));
+  const of = (set) => ({ name: set.name, outputs: set.outputs(folds) });
+  const report = await analyst.ask("report", { input: {
+    device: backend === "cpu" ? "CPU (browser)" : "WebGPU (browser)", seconds, definition, odin,
+    id: { ...of(idSet), labels: trueClasses(idSet, ensemble.manifest.classes) }, ood: oodSets.map(of),
+  } });
+  return { format: 1, weights: ensemble.name, report, id, ood };
+}
+
+/** True classes of a set, [n], where every image has one that the networks know. */
+function trueClasses(set, classes) {
+  const labels = set.classNames.map((name) => classes.indexOf(name));
+  return labels.includes(-1) ? undefined : Uint16Array.from(labels);
+}
+
 /** A cell; one that a spreadsheet would take for a formula is kept from being one. */
 function quoted(value) {
   const text = typeof value === "string" && /^[=+\-@\t]/.test(value) ? `'${value}` : String(value);

@@ -1,10 +1,12 @@
 // Which networks score: the site's, or those that the visitor brought. They are loaded one by one, and a change of them
 // waits for the one before.
+import { EnsembleFiles } from "../engine/ensemble.js";
+import { ownEnsembles } from "../engine/ownweights.js";
+import { evictStale, siteEnsemble, siteResults, siteWeights, useSiteFold } from "../engine/siteweights.js";
 import { byId, el, throttled } from "./dom.js";
 import { notice, problem } from "./messages.js";
 import { settings } from "./settings.js";
 import { showMeasured } from "./tables.js";
-import * as weights from "./weights.js";
 
 /** Networks from this size on are announced: the compact ones take a tenth of it. */
 const LARGE_BYTES = 64 * 2 ** 20;
@@ -37,8 +39,8 @@ export class Networks {
   #told = null;
 
   /**
-   * @param {{ scorer, analyst, module: Promise<WebAssembly.Module>, bytes: weights.ByteProgress, leave: () => void,
-   *   shown: (ensemble: weights.EnsembleFiles) => void, changed: () => void }} parts leave is called before another ensemble
+   * @param {{ scorer, analyst, module: Promise<WebAssembly.Module>, bytes: import("../engine/download.js").ByteProgress, leave: () => void,
+   *   shown: (ensemble: EnsembleFiles) => void, changed: () => void }} parts leave is called before another ensemble
    *   scores, shown once its manifest is read, and changed whenever more of it is here
    */
   constructor({ scorer, analyst, module, bytes, leave, shown, changed }) {
@@ -52,7 +54,7 @@ export class Networks {
   /** Loads the networks that the address asks for, or else the site's first. */
   async start() {
     try {
-      this.#offered = await weights.siteWeights();
+      this.#offered = await siteWeights();
       if (this.#offered.length === 0) throw new Error("This site has none; drop a weights folder of your own.");
       this.#list();
       const wanted = settings.get("weights");
@@ -74,7 +76,7 @@ export class Networks {
    * @param {Map<string, Uint8Array>} files by path
    */
   bring(files) {
-    const { ensembles, problems } = weights.ownEnsembles(files);
+    const { ensembles, problems } = ownEnsembles(files);
     problems.forEach(({ label, reason }) => problem(label, reason));
     const names = ensembles.map(({ files: ensemble, folds }) => {
       let name = ensemble.name;
@@ -102,13 +104,14 @@ export class Networks {
     return this.#change((current) => current() && this.#use(name, current));
   }
 
+  /** Loads the ensemble `name`; it scores as soon as its first fold is here. */
   async #use(name, current) {
     byId("load").hidden = false;
     byId("load").classList.remove("failed");
     byId("retry").hidden = true;
     this.#told?.remove();
     const brought = this.#own.get(name);
-    const ensemble = brought ? new weights.EnsembleFiles(name, brought.files.manifestBytes, brought.files) : await weights.siteEnsemble(name);
+    const ensemble = brought ? new EnsembleFiles(name, brought.files.manifestBytes, brought.files) : await siteEnsemble(name);
     const { manifest } = ensemble;
     if (!brought) for (const fold of manifest.folds) this.#bytes.expect(fold.file, fold.bytes);
     warnOfSize(name, manifest);
@@ -123,10 +126,7 @@ export class Networks {
     this.#shown(ensemble);
     for (const [position, fold] of manifest.folds.entries()) {
       if (!current()) return;
-      phase(`Loading network ${position + 1} of ${manifest.folds.length}.`);
-      const file = brought ? { bytes: brought.folds[position] } : await this.#fetchFold(name, fold);
-      phase(`Verifying network ${position + 1} of ${manifest.folds.length}.`);
-      await this.#addFold(ensemble, fold, file, brought);
+      await this.#load(name, fold, position, brought);
       if (position === 0) await this.#warmUp();
       this.#changed();
     }
@@ -134,7 +134,7 @@ export class Networks {
     byId("load").hidden = true;
     this.#changed();
     await this.#measured(ensemble);
-    if (!brought) await weights.evictStale(name, manifest, this.#offered.map((entry) => entry.name)).catch(() => {});
+    if (!brought) await evictStale(name, manifest, this.#offered.map((entry) => entry.name)).catch(() => {});
   }
 
   /** Scores by the first of the visitor's ensembles `names` that can be used, or else goes on by what scored before. */
@@ -155,21 +155,15 @@ export class Networks {
     if (previous && current()) await this.#use(previous, current);
   }
 
-  #fetchFold(name, fold) {
-    return weights.siteFold(name, fold, (done) => this.#bytes.reach(fold.file, done));
-  }
-
-  /** A damaged file in the cache is fetched anew, once; a damaged file of the site is an error. */
-  async #addFold(ensemble, fold, file, brought) {
-    try {
-      await this.#scorer.addFold(file.bytes);
-    } catch (error) {
-      if (!file.cached) throw error;
-      await weights.forgetFold(fold);
-      file = await this.#fetchFold(ensemble.name, fold);
-      await this.#scorer.addFold(file.bytes);
-    }
-    if (!brought && !file.cached) await weights.keepFold(ensemble.name, fold, file.bytes);
+  async #load(name, fold, position, brought) {
+    const which = `network ${position + 1} of ${this.#scorer.ensemble.manifest.folds.length}`;
+    phase(`Loading ${which}.`);
+    const use = (bytes) => {
+      phase(`Verifying ${which}.`);
+      return this.#scorer.addFold(bytes);
+    };
+    if (brought) await use(brought.folds[position]);
+    else await useSiteFold(name, fold, (done) => this.#bytes.reach(fold.file, done), use);
   }
 
   async #warmUp() {
@@ -183,7 +177,7 @@ export class Networks {
   async #measured({ name, own, results }) {
     const { scoreNames } = this.#scorer;
     try {
-      showMeasured(name, own ? results : await weights.siteResults(name), scoreNames);
+      showMeasured(name, own ? results : await siteResults(name), scoreNames);
     } catch {
       showMeasured(name, null, scoreNames);
       notice(`The results stored with "${name}" cannot be shown.`, "warning");

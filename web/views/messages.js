@@ -1,5 +1,6 @@
 // What the page tells its visitor: notices, files that could not be used, and words for screen readers.
-import { byId, el, plural, throttled } from "./dom.js";
+import { byId, el, throttled } from "./dom.js";
+import { plural } from "./words.js";
 
 /** Problems listed; of more only the number is shown. */
 const PROBLEMS_SHOWN = 500;

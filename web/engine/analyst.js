@@ -1,0 +1,48 @@
+// Asks for arithmetic: scores from logits, metrics, intervals, curves, generated images.
+import { WorkerClient, WorkerGone } from "./workers.js";
+
+/** Arithmetic in a worker of its own, started anew when it dies. */
+export class Analyst {
+  #module;
+  #client = null;
+  #starting = null;
+  #manifest = null;
+
+  /** @param {Promise<WebAssembly.Module>} module */
+  constructor(module) { this.#module = module; }
+
+  /**
+   * Sets the ensemble that later questions are about.
+   * @param {Uint8Array} manifest bytes of manifest.json
+   * @returns {Promise<{ selfTest: { images: Uint8Array, scores: Float64Array, odin: object } | undefined }>}
+   */
+  async setEnsemble(manifest) {
+    const answer = await this.ask("ensemble", { bytes: manifest });
+    this.#manifest = manifest;
+    return answer;
+  }
+
+  /** As WorkerClient.ask; a worker that died is replaced and asked once more. */
+  async ask(type, input) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await (await this.#ready()).ask(type, input);
+      } catch (error) {
+        if (!(error instanceof WorkerGone) || attempt === 2) throw error;
+      }
+    }
+  }
+
+  #ready() {
+    if (this.#client?.alive) return this.#starting;
+    this.#client = new WorkerClient();
+    this.#starting = this.#start(this.#client);
+    return this.#starting;
+  }
+
+  async #start(client) {
+    await client.ask("start", { module: await this.#module });
+    if (this.#manifest) await client.ask("ensemble", { bytes: this.#manifest });
+    return client;
+  }
+}
