@@ -163,7 +163,7 @@ mod tests {
             cross_entropy_grad: Vec<Vec<f64>>,
             entropy_grad: Vec<Vec<f64>>,
         }
-        let golden: Golden = serde_json::from_str(include_str!("../tests/golden/loss.json")).unwrap();
+        let golden: Golden = serde_json::from_str(include_str!("../../tests/golden/loss.json")).unwrap();
         for case in golden.odin {
             let flat: Vec<f32> = case.logits.concat().into_iter().map(|value| value as f32).collect();
             let shape = [case.logits.len(), case.logits[0].len()];

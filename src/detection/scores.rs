@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn golden() -> Vec<Case> {
-        serde_json::from_str(include_str!("../tests/golden/scores.json")).unwrap()
+        serde_json::from_str(include_str!("../../tests/golden/scores.json")).unwrap()
     }
 
     fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {

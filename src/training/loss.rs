@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     /// Made by tests/golden/loss.py with PyTorch in double precision.
-    const GOLDEN: &str = include_str!("../tests/golden/loss.json");
+    const GOLDEN: &str = include_str!("../../tests/golden/loss.json");
 
     #[derive(Deserialize)]
     struct Golden {

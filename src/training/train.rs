@@ -220,11 +220,18 @@ mod tests {
         sync::{Mutex, PoisonError},
     };
 
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
     use crate::{
-        fold::folds,
-        images::synthetic,
-        training::{loss::MarginEntropy, recipe::Averaging},
+        fold::{Fold, folds},
+        images::{
+            dataset::Dataset,
+            image::{Normalisation, PIXELS},
+            synthetic,
+        },
+        training::{checkpoint::after_schedule, loss::MarginEntropy, recipe::Averaging, validation::margin_scale},
     };
 
     struct Run {

@@ -1,6 +1,7 @@
 //! Every kind of input that this room takes, sound and not.
 
 use std::{
+    ffi::OsString,
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -12,7 +13,11 @@ use flate2::{Compression, write::GzEncoder};
 use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
 
-use eloc::images::{dataset::Cifar, image::SIDE};
+use eloc::images::{
+    dataset::{Cifar, ImageSet},
+    image::{PIXELS, SIDE},
+    synthetic,
+};
 
 use super::{
     args::choose_data_dir,

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+use crate::error::{Error, Side};
 
 #[derive(Deserialize)]
 struct Case {
@@ -24,7 +25,7 @@ struct Bootstrap {
 }
 
 fn golden() -> Vec<Case> {
-    serde_json::from_str(include_str!("../../tests/golden/metrics.json")).unwrap()
+    serde_json::from_str(include_str!("../../../tests/golden/metrics.json")).unwrap()
 }
 
 /// Sums of up to 4000 terms in another order differ by far less than the 1e-12 asked for.

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::images::dataset::Dataset;
-use crate::images::image::{CHANNELS, SIDE};
-use rand::Rng;
+use crate::images::image::{CHANNELS, PIXELS, SIDE};
 use sha2::{Digest, Sha256};
 
 fn sha256(bytes: &[u8]) -> String {
