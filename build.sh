@@ -34,7 +34,9 @@ set_up_wasm_bindgen() {
         grep -o '"wasm-bindgen","version":"[^"]*"' | head -1 | cut -d'"' -f6)
     if [ "$("$tools/bin/wasm-bindgen" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
         say "installing wasm-bindgen $version"
-        cargo install --quiet --root "$tools" --target-dir "$tools/build" wasm-bindgen-cli --version "=$version"
+        # It runs for seconds, so that optimising it takes longer than it saves.
+        CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+            cargo install --quiet --root "$tools" --target-dir "$tools/build" wasm-bindgen-cli --version "=$version"
     fi
 }
 
@@ -50,9 +52,9 @@ set_up_npm() {
 build_module() {
     cargo rustc --lib --crate-type cdylib "${wasm[@]}"
     local module="$target/wasm32-unknown-unknown/web/eloc.wasm"
-    # Such names mean that every call runs all static constructors again; src/web.rs prevents it.
+    # Such names mean that every call runs all static constructors again; src/web/mod.rs prevents it.
     if grep -q '\.command_export' "$module"; then
-        say "expected exports without constructors, found them wrapped: see start() in src/web.rs"
+        say "expected exports without constructors, found them wrapped: see start() in src/web/mod.rs"
         exit 1
     fi
     "$tools/bin/wasm-bindgen" --target web --no-typescript --out-dir "$1" "$module"

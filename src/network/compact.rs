@@ -10,16 +10,12 @@ use burn::{
     nn::{BatchNorm, Dropout, Linear},
     tensor::{Tensor, TensorData, activation::relu, module::max_pool2d, ops::MaxPoolOptions},
 };
-use nalgebra::{SMatrix, SymmetricEigen};
 use rand_distr::Uniform;
 
-use super::layers::{Convolution, Init, batch_norm};
-
-/// Values in a 2 x 2 patch of three channels, and so the number of whitening filters.
-const PATCH: usize = 12;
-
-/// Added to the eigenvalues of the patches' covariance, so that directions without signal are not blown up.
-const WHITENING_EPSILON: f64 = 5e-4;
+use super::{
+    layers::{Convolution, Init, activation, linear},
+    whitening::{PATCH, whitening_filters},
+};
 
 /// The logits are scaled by this, so that training starts from nearly uniform output.
 const LOGIT_SCALE: f64 = 1.0 / 9.0;
@@ -67,7 +63,7 @@ impl Compact {
         let x = self.block2.forward(x); // [n, b, 7, 7]
         let x = self.block3.forward(x); // [n, c, 3, 3]
         let features = x.flatten::<3>(2, 3).max_dim(2).squeeze_dim::<2>(2); // [n, c]
-        self.fc.forward(self.dropout.forward(features)) * LOGIT_SCALE
+        linear(&self.fc, self.dropout.forward(features)) * LOGIT_SCALE
     }
 
     /// [`Compact::forward`] in PyTorch's layers, while training.
@@ -95,16 +91,9 @@ impl Compact {
     ///
     /// `images` is `[n, 3, 32, 32]`, normalised, in one slice.
     pub(crate) fn whiten(mut self, images: &[f32]) -> Self {
-        let eigen = SymmetricEigen::new(patch_covariance(images));
-        let mut filters = vec![0.0; 2 * PATCH * PATCH];
-        for filter in 0..PATCH {
-            let scale = 1.0 / (eigen.eigenvalues[filter].max(0.0) + WHITENING_EPSILON).sqrt();
-            for (value, weight) in eigen.eigenvectors.column(filter).iter().enumerate() {
-                let weight = (weight * scale) as f32;
-                filters[filter * PATCH + value] = weight;
-                filters[(PATCH + filter) * PATCH + value] = -weight;
-            }
-        }
+        let filters = whitening_filters(images);
+        let both = [1.0, -1.0].map(|sign| filters.as_flattened().iter().map(move |value| sign * value));
+        let filters: Vec<f32> = both.into_iter().flatten().collect();
         let device = self.stem.weight.device();
         let filters = TensorData::new(filters, [2 * PATCH, 3, 2, 2]);
         self.stem.weight = Param::from_data(filters, &device).set_require_grad(false);
@@ -125,8 +114,8 @@ impl Block {
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let x = max_pool2d(self.conv1.forward(input), MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = relu(batch_norm(&self.bn1, x));
-        relu(batch_norm(&self.bn2, self.conv2.forward(x)))
+        let x = activation(&self.bn1, x);
+        activation(&self.bn2, self.conv2.forward(x))
     }
 }
 
@@ -153,27 +142,6 @@ fn fixed_scale_batch_norm(channels: usize, init: &Init) -> BatchNorm {
     let mut norm = init.batch_norm(channels);
     norm.gamma = norm.gamma.set_require_grad(false);
     norm
-}
-
-/// Mean of x x^T over all 2 x 2 patches x, in the order of a convolution's weights: channel, row, column.
-fn patch_covariance(images: &[f32]) -> SMatrix<f64, PATCH, PATCH> {
-    let mut total = SMatrix::<f64, PATCH, PATCH>::zeros();
-    let mut patches = 0.0;
-    for image in images.chunks_exact(3 * 32 * 32) {
-        let mut sum = [[0f32; PATCH]; PATCH];
-        for (row, column) in (0..31).flat_map(|row| (0..31).map(move |column| (row, column))) {
-            let patch: [f32; PATCH] =
-                std::array::from_fn(|i| image[(i / 4) * 1024 + (row + i / 2 % 2) * 32 + column + i % 2]);
-            for (sums, a) in sum.iter_mut().zip(patch) {
-                for (sum, b) in sums.iter_mut().zip(patch) {
-                    *sum += a * b;
-                }
-            }
-        }
-        total += SMatrix::from_fn(|a, b| f64::from(sum[a][b]));
-        patches += 31.0 * 31.0;
-    }
-    total / f64::max(patches, 1.0)
 }
 
 #[cfg(test)]

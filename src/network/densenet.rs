@@ -9,13 +9,12 @@ use burn::{
     nn::{BatchNorm, Dropout, Linear},
     tensor::{
         Tensor,
-        activation::relu,
         module::{adaptive_avg_pool2d, avg_pool2d},
         ops::AvgPoolOptions,
     },
 };
 
-use super::layers::{Convolution, Init, batch_norm};
+use super::layers::{Convolution, Init, activation, linear};
 
 /// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
 #[derive(Module, Debug)]
@@ -84,9 +83,9 @@ impl DenseNet {
         let x = self.conv1.forward(images); // [n, 2 growth, 32, 32]
         let x = self.trans1.forward(dense(x, &self.block1)); // [n, _, 16, 16]
         let x = self.trans2.forward(dense(x, &self.block2)); // [n, _, 8, 8]
-        let x = relu(batch_norm(&self.bn1, dense(x, &self.block3))); // [n, c, 8, 8]
+        let x = activation(&self.bn1, dense(x, &self.block3)); // [n, c, 8, 8]
         let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, c]
-        self.fc.forward(features)
+        linear(&self.fc, features)
     }
 
     /// [`DenseNet::forward`] in PyTorch's layers, while training.
@@ -128,9 +127,9 @@ impl Bottleneck {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(relu(batch_norm(&self.bn1, input.clone())));
+        let x = self.conv1.forward(activation(&self.bn1, input.clone()));
         let x = self.dropout.forward(x);
-        let x = self.conv2.forward(relu(batch_norm(&self.bn2, x)));
+        let x = self.conv2.forward(activation(&self.bn2, x));
         let x = self.dropout.forward(x);
         Tensor::cat(vec![input, x], 1)
     }
@@ -155,7 +154,7 @@ impl Transition {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(relu(batch_norm(&self.bn1, input)));
+        let x = self.conv1.forward(activation(&self.bn1, input));
         let x = self.dropout.forward(x);
         avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
     }

@@ -1,10 +1,11 @@
 //! The layers that the three families are made of, and the generator that gives them their first values.
 
 use burn::{
-    module::{Module, Param},
-    nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig},
+    module::{Module, Param, RunningState},
+    nn::{BatchNorm, Dropout, DropoutConfig, Linear},
     tensor::{
         DType, Device, Tensor, TensorData,
+        activation::relu,
         module::{batch_norm_train, conv2d},
         ops::ConvOptions,
     },
@@ -13,6 +14,8 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
 use serde::{Deserialize, Serialize};
+
+use super::kernels::{self, convolution::convolution};
 
 /// What a network does while it trains and never when it scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,24 +53,29 @@ pub struct Convolution {
 
 impl Convolution {
     pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
         let weight = self.weight.val();
-        let bias = self.bias.as_ref().map(Param::val);
         // A network made ready for scoring has plain weights, also where the gradient of its input is asked for.
-        if self.precision == Precision::Bf16 && weight.is_autodiff() {
-            let bias = bias.map(|bias| bias.cast(DType::BF16));
-            conv2d(input.cast(DType::BF16), weight.cast(DType::BF16), bias, options).cast(DType::F32)
+        let output = if self.precision == Precision::Bf16 && weight.is_autodiff() {
+            let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
+            conv2d(input.cast(DType::BF16), weight.cast(DType::BF16), None, options).cast(DType::F32)
         } else {
-            conv2d(input, weight, bias, options)
+            convolution(input, weight, self.stride, self.padding)
+        };
+        match &self.bias {
+            Some(bias) => output + bias.val().reshape([1, -1, 1, 1]),
+            None => output,
         }
     }
 }
 
-/// Batch normalisation of `input` `[n, c, h, w]`; while training, the running variance takes the batch's unbiased
+/// Batch normalisation of `input` `[n, c, h, w]` and ReLU; while training, the running variance takes the batch's unbiased
 /// variance, as PyTorch does and Burn's own layer does not.
-pub(super) fn batch_norm(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
     if !(input.device().is_autodiff() && norm.training.is_enabled()) {
-        return norm.forward(input);
+        let [mean, variance] = [&norm.running_mean, &norm.running_var].map(|state| state.value());
+        let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
+        let shift = norm.beta.val() - mean * scale.clone();
+        return kernels::activation::activation(input, scale, shift);
     }
     let [n, _, height, width] = input.dims();
     let samples = (n * height * width) as f64;
@@ -77,7 +85,16 @@ pub(super) fn batch_norm(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
         let kept = running.value_sync() * (1.0 - norm.momentum);
         running.update((kept + new.detach() * norm.momentum).detach());
     }
-    batch.output
+    relu(batch.output)
+}
+
+/// A linear layer's output `[n, outputs]` for `input` `[n, inputs]`.
+pub(super) fn linear(layer: &Linear, input: Tensor<2>) -> Tensor<2> {
+    let output = kernels::linear::linear(input, layer.weight.val());
+    match &layer.bias {
+        Some(bias) => output + bias.val().unsqueeze::<2>(),
+        None => output,
+    }
 }
 
 /// Makes layers whose values come from one seeded generator.
@@ -122,19 +139,30 @@ impl Init<'_> {
     /// A linear layer with weights uniform in +-1/sqrt(in), PyTorch's default, and zero bias.
     pub(super) fn linear(&mut self, inputs: usize, outputs: usize, bias: bool) -> Linear {
         let bound = 1.0 / (inputs as f64).sqrt();
-        let config = LinearConfig::new(inputs, outputs).with_bias(bias).with_initializer(Initializer::Zeros);
-        let mut linear = config.init(self.device);
         let weights = self.values(inputs * outputs, Uniform::new(-bound, bound).expect("finite bounds"));
-        linear.weight = Param::from_data(TensorData::new(weights, [inputs, outputs]), self.device);
-        linear
+        Linear {
+            weight: Param::from_data(TensorData::new(weights, [inputs, outputs]), self.device),
+            bias: bias.then(|| Param::from_data(TensorData::zeros::<f32, _>([outputs]), self.device)),
+        }
     }
 
     pub(super) fn dropout(&self) -> Dropout {
         DropoutConfig::new(self.mode.dropout).init()
     }
 
+    /// PyTorch's defaults. Made here, since Burn's own initialisers bring its matrix products into the program, as [`kernels::linear`]
+    /// does not.
     pub(super) fn batch_norm(&self, channels: usize) -> BatchNorm {
-        BatchNormConfig::new(channels).init(self.device)
+        let of = |values: TensorData| Param::from_data(values, self.device);
+        BatchNorm {
+            gamma: of(TensorData::ones::<f32, _>([channels])),
+            beta: of(TensorData::zeros::<f32, _>([channels])),
+            training: Param::from_bool(true),
+            running_mean: RunningState::new(Tensor::zeros([channels], self.device)),
+            running_var: RunningState::new(Tensor::ones([channels], self.device)),
+            momentum: 0.1,
+            epsilon: 1e-5,
+        }
     }
 
     pub(super) fn values(&mut self, count: usize, distribution: impl Distribution<f64>) -> Vec<f32> {

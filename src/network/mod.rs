@@ -11,10 +11,12 @@ pub mod classifier;
 pub mod compact;
 pub mod densenet;
 pub mod input;
+mod kernels;
 mod layers;
 pub mod tensors;
 #[cfg(feature = "libtorch")]
 pub mod torch;
+mod whitening;
 pub mod wide_resnet;
 
 pub use classifier::{Classifier, Network};

@@ -7,10 +7,10 @@
 use burn::{
     module::Module,
     nn::{BatchNorm, Dropout, Linear},
-    tensor::{Tensor, activation::relu, module::adaptive_avg_pool2d},
+    tensor::{Tensor, module::adaptive_avg_pool2d},
 };
 
-use super::layers::{Convolution, Init, batch_norm};
+use super::layers::{Convolution, Init, activation, linear};
 
 /// Wide residual network.
 #[derive(Module, Debug)]
@@ -65,9 +65,9 @@ impl WideResNet {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.conv1.forward(images); // [n, 16, 32, 32]
         let x = [&self.block1, &self.block2, &self.block3].into_iter().flatten().fold(x, |x, block| block.forward(x)); // [n, 64 widen, 8, 8]
-        let x = relu(batch_norm(&self.bn1, x));
+        let x = activation(&self.bn1, x);
         let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, 64 widen]
-        self.fc.forward(features)
+        linear(&self.fc, features)
     }
 
     /// [`WideResNet::forward`] in PyTorch's layers, while training.
@@ -104,12 +104,12 @@ impl BasicBlock {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let activated = relu(batch_norm(&self.bn1, input.clone()));
+        let activated = activation(&self.bn1, input.clone());
         let shortcut = match &self.shortcut {
             Some(conv) => conv.forward(activated.clone()),
             None => input,
         };
-        let x = relu(batch_norm(&self.bn2, self.conv1.forward(activated)));
+        let x = activation(&self.bn2, self.conv1.forward(activated));
         shortcut + self.conv2.forward(self.dropout.forward(x))
     }
 

@@ -1,0 +1,271 @@
+//! Square convolutions of planar images.
+//!
+//! `output[n, o, y, x]` is the sum over `i`, `ky` and `kx` of `weight[o, i, ky, kx]` times
+//! `input[n, i, stride y + ky - padding, stride x + kx - padding]`, where what lies outside of the input is 0. Both factors have
+//! gradients. On a CPU all three directions are ours ([`cpu`]); other devices, and numbers in other than single precision, take
+//! Burn's own.
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use burn::backend::Cube;
+#[cfg(feature = "libtorch")]
+use burn::backend::LibTorch;
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex, TensorMetadata,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        ops::ModuleOps,
+        tensor::FloatTensor,
+    },
+    tensor::{DType, Slice, Tensor, TensorData, ops::ConvOptions},
+};
+
+use super::{
+    cpu::{self, Machine},
+    values::values,
+};
+
+/// `[n, outputs, height, width]` from `input` `[n, inputs, ..]` and `weight` `[outputs, inputs, size, size]`.
+pub fn convolution(input: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+    let output = <Dispatch as ConvolutionOps>::convolution(input.into_dispatch(), weight.into_dispatch(), options);
+    Tensor::from_dispatch(output)
+}
+
+#[backend_extension(
+    Autodiff,
+    Flex,
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm")),
+    LibTorch: cfg(feature = "libtorch")
+)]
+pub trait ConvolutionOps: Backend {
+    /// See [`convolution`].
+    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+        Self::conv2d(input, weight, None, options)
+    }
+
+    /// The gradient of the input, from that of the output.
+    fn input_gradient(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(input, weight, gradient, options)
+    }
+
+    /// The gradient of the weights, from that of the output.
+    fn weight_gradient(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(input, weight, gradient, options)
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+impl ConvolutionOps for Cube {
+    fn input_gradient(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        // Burn's own goes through its matrix products, which would make the program half as large again.
+        by_turned_filters::<Self>(input, weight, gradient, options)
+    }
+}
+
+#[cfg(feature = "libtorch")]
+#[allow(deprecated, reason = "as in network/torch")]
+impl ConvolutionOps for LibTorch {}
+
+impl ConvolutionOps for Flex {
+    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+        let Some(shape) = shape(&input, &weight, &options) else {
+            return Self::conv2d(input, weight, None, options);
+        };
+        let output = cpu::forward(Machine::best(), shape, &values(input), &values(weight));
+        let [height, width] = shape.out().expect("checked with the shape");
+        FloatTensor::<Self>::from_data(TensorData::new(output, [shape.images, shape.outputs, height, width]))
+    }
+
+    fn input_gradient(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        let Some(shape) = shape(&input, &weight, &options) else {
+            return Self::conv2d_x_backward(input, weight, gradient, options);
+        };
+        let values = cpu::input_gradient(Machine::best(), shape, &values(gradient), &values(weight));
+        FloatTensor::<Self>::from_data(TensorData::new(values, input.shape()))
+    }
+
+    fn weight_gradient(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        let Some(shape) = shape(&input, &weight, &options) else {
+            return Self::conv2d_weight_backward(input, weight, gradient, options);
+        };
+        let values = cpu::weight_gradient(Machine::best(), shape, &values(input), &values(gradient));
+        FloatTensor::<Self>::from_data(TensorData::new(values, weight.shape()))
+    }
+}
+
+/// The gradient of the input as a convolution of the output's gradient, with zeros between its pixels where there is a stride, and
+/// the filters turned round.
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm", test))]
+fn by_turned_filters<B: Backend>(
+    input: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    options: ConvOptions<2>,
+) -> FloatTensor<B> {
+    let ([_, _, height, width], [_, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
+    let ([stride, _], [(padding, _), _]) = (options.stride, options.padding);
+    let spread = |tensor: FloatTensor<B>, axis: usize, size: usize| {
+        let [n, channels, height, width] = tensor.shape().dims();
+        let mut apart = [n * channels * [height, 1][axis - 2], [height, width][axis - 2], [width, 1][axis - 2]];
+        let tensor = B::float_reshape(tensor, [apart[0], apart[1], 1, apart[2]].into());
+        let zeros = [apart[0], apart[1], stride - 1, apart[2]].into();
+        let zeros = B::float_zeros(zeros, &B::float_device(&tensor), tensor.dtype().into());
+        apart[1] *= stride;
+        let mut shape = [n, channels, height, width];
+        shape[axis] = apart[1];
+        let tensor = B::float_reshape(B::float_cat(vec![tensor, zeros], 2), shape.into());
+        let mut slices = shape.map(|size| Slice::from(0..size));
+        slices[axis] = Slice::from(0..size);
+        B::float_slice(tensor, &slices)
+    };
+    let mut gradient = gradient;
+    if stride > 1 {
+        for (axis, size) in [(2, height), (3, width)] {
+            gradient = spread(gradient, axis, size + 2 * padding + 1 - kernel);
+        }
+    }
+    let turned = B::float_swap_dims(B::float_flip(weight, &[2, 3]), 0, 1);
+    B::conv2d(gradient, turned, None, ConvOptions::new([1; 2], [kernel - 1 - padding; 2], [1; 2], 1))
+}
+
+/// What the kernels compute; none where they do not.
+fn shape(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>, options: &ConvOptions<2>) -> Option<cpu::Shape> {
+    let ([images, inputs, height, width], [outputs, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
+    let ([stride, _], [(padding, _), _]) = (options.stride, options.padding);
+    let shape = cpu::Shape { images, inputs, size: [height, width], outputs, kernel, stride, padding };
+    (input.dtype() == DType::F32 && weight.dtype() == DType::F32 && shape.out().is_some()).then_some(shape)
+}
+
+impl<B: ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C> {
+    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+        let nodes = [input.node(), weight.node()];
+        let (input, weight) = (input.into_primitive(), weight.into_primitive());
+        match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let output = B::convolution(input.clone(), weight.clone(), options.clone());
+                prepared.finish((input, weight, options), output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::convolution(input, weight, options)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Convolution;
+
+impl<B: ConvolutionOps> Backward<B, 2> for Convolution {
+    type State = (FloatTensor<B>, FloatTensor<B>, ConvOptions<2>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let ([input_node, weight_node], (input, weight, options)) = (ops.parents, ops.state);
+        if let Some(node) = input_node {
+            let input = B::input_gradient(input.clone(), weight.clone(), gradient.clone(), options.clone());
+            gradients.register::<B>(node.id, input);
+        }
+        if let Some(node) = weight_node {
+            gradients.register::<B>(node.id, B::weight_gradient(input, weight, gradient, options));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, Tolerance, module::conv2d};
+
+    use super::*;
+
+    /// Ours against Burn's own, with the gradients of both factors.
+    #[test]
+    fn gradients_are_those_of_burn() {
+        let device = Device::flex().autodiff();
+        for (input, weight, stride, padding) in [
+            ([3, 5, 9, 9], [7, 5, 3, 3], 1, 1),
+            ([2, 8, 8, 8], [4, 8, 3, 3], 2, 1),
+            ([4, 3, 7, 6], [20, 3, 1, 1], 1, 0),
+            ([2, 6, 8, 8], [3, 6, 1, 1], 2, 0),
+        ] {
+            let random = |shape: [usize; 4]| {
+                Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device).require_grad()
+            };
+            let (x, w) = (random(input), random(weight));
+            let results = [true, false].map(|ours| {
+                let y = match ours {
+                    true => convolution(x.clone(), w.clone(), stride, padding),
+                    false => {
+                        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+                        conv2d(x.clone(), w.clone(), None, options)
+                    }
+                };
+                let gradients = y.clone().powf_scalar(2.0).sum().backward();
+                [y.into_data(), x.grad(&gradients).unwrap().into_data(), w.grad(&gradients).unwrap().into_data()]
+            });
+            let [ours, theirs] = results;
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                ours.assert_approx_eq::<f32>(theirs, Tolerance::rel_abs(1e-4, 1e-4));
+            }
+        }
+    }
+
+    #[test]
+    fn turned_filters_give_the_gradient_of_the_input() {
+        let device = Device::flex();
+        for (size, kernel, stride, padding) in
+            [([9, 8], 3, 1, 1), ([8, 8], 3, 2, 1), ([7, 10], 3, 2, 1), ([8, 7], 1, 2, 0), ([9, 9], 2, 3, 0)]
+        {
+            let out = size.map(|size| (size + 2 * padding - kernel) / stride + 1);
+            let random = |shape: [usize; 4]| {
+                let tensor = Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device).into_data();
+                FloatTensor::<Flex>::from_data(tensor)
+            };
+            let (x, w) = (random([2, 3, size[0], size[1]]), random([4, 3, kernel, kernel]));
+            let g = random([2, 4, out[0], out[1]]);
+            let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
+            let ours = by_turned_filters::<Flex>(x.clone(), w.clone(), g.clone(), options.clone());
+            let theirs = Flex::conv2d_x_backward(x, w, g, options);
+            ours.into_data().assert_approx_eq::<f32>(&theirs.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
+        }
+    }
+
+    /// A view of a larger tensor is read as it stands.
+    #[test]
+    fn views_are_read_as_they_stand() {
+        let device = Device::flex();
+        let x = Tensor::<4>::random([2, 6, 5, 4], Distribution::Default, &device);
+        let w = Tensor::<4>::random([3, 6, 3, 3], Distribution::Default, &device);
+        let turned = x.clone().swap_dims(2, 3);
+        let copied = Tensor::from_data(turned.to_data(), &device);
+        let of = |x| convolution(x, w.clone(), 1, 1).into_data();
+        of(turned).assert_eq(&of(copied), true);
+    }
+}

@@ -1,0 +1,14 @@
+//! Operations that are ours to write: how each device computes them.
+//!
+//! In: Burn's tensors on any device. Out: the same, with gradients where they are asked for. Each file is one operation: the
+//! function that the layers call, what it computes, and a Burn backend extension with an implementation for each kind of device.
+//! Start with [`convolution`]; [`cpu`] has its loops, [`vector`] the instructions in them.
+
+pub(super) mod activation;
+mod aligned;
+pub(super) mod convolution;
+mod cpu;
+pub(super) mod linear;
+mod threads;
+mod values;
+mod vector;
