@@ -65,7 +65,7 @@ pub enum Error {
     },
 
     /// Something in an archive that is no file, or stored in a way that is not read.
-    #[error("archive entry: expected a file, in a zip a stored or deflated one, found {found}")]
+    #[error("archive entry: expected a file that can be read, found {found}")]
     ArchiveEntry {
         /// What was found.
         found: String,

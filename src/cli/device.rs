@@ -197,3 +197,18 @@ mod gpu {
         None
     }
 }
+
+#[cfg(all(test, target_os = "linux", feature = "wgpu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_stream_is_back_after_a_probe_also_after_a_panic() {
+        let stream = || std::fs::read_link("/proc/self/fd/2").unwrap();
+        let before = stream();
+        assert_eq!(quietly(stream), std::path::Path::new("/dev/null"));
+        assert_eq!(stream(), before);
+        assert!(std::panic::catch_unwind(|| quietly(|| panic!("as a driver might"))).is_err());
+        assert_eq!(stream(), before);
+    }
+}

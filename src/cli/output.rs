@@ -50,6 +50,11 @@ pub fn note(text: impl Display) {
     drop(writeln!(io::stderr().lock(), "{}", in_one_line(&text.to_string())));
 }
 
+/// Prints lines about how the tool is used on the error stream.
+pub fn usage(text: impl Display) {
+    drop(write!(io::stderr().lock(), "{}", written_out(&text.to_string(), &['\n'])));
+}
+
 /// Whether an error is only that the reader of the output has gone, as `head` does.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error

@@ -275,6 +275,10 @@ fn misuse_has_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
         assert!(message.contains("Usage") || message.contains("--help"), "{arguments:?}: {message}");
     }
+    let output = eloc().args(["score", "-\u{1b}[31m.png"]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.lines().count() > 1 && !message.contains('\u{1b}'), "{message}");
 }
 
 #[test]

@@ -118,8 +118,9 @@ pub fn images_at(path: &Path) -> Result<ImageSet> {
     sets::read_image_set(path, &name, &format!("{}/", name.trim_end_matches('/')))
 }
 
-/// Says on the error stream which files were skipped.
-fn reported(set: ImageSet) -> ImageSet {
+/// Says on the error stream which files were skipped; the name may stand in a table then.
+fn reported(mut set: ImageSet) -> ImageSet {
+    set.name = output::in_one_line(&set.name);
     if let Some((source, reason)) = set.skipped.first() {
         let (name, count) = (&set.name, set.skipped.len());
         output::note(format_args!("{name}: {count} files were skipped, the first {source}: {reason}"));

@@ -41,7 +41,7 @@ pub fn read<R: Read + Seek>(
     }
     for name in overwritten(archive).map_err(|error| damaged(ZipError::Io(error)))? {
         meter.count_entry()?;
-        let found = "one whose name the archive has again, of which the last is read".to_owned();
+        let found = "one of several files of this name, of which the last is read".to_owned();
         visit(label(&name, || name.escape_ascii().to_string()), Err(Error::ArchiveEntry { found }));
     }
     Ok(())
@@ -81,7 +81,7 @@ fn left_out(entry: &ZipFileEntry<'_>) -> Option<String> {
             98 => "PPMd",
             _ => "another method",
         };
-        format!("one compressed with {name} (method {number})")
+        format!("one compressed with {name} (method {number}), not stored or deflated")
     })
 }
 

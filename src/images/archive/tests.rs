@@ -268,10 +268,10 @@ fn change_headers(zip: &mut [u8], change: impl Fn(&mut [u8])) {
 #[test]
 fn entries_of_a_zip_that_cannot_be_read_are_told() {
     for (field, value, expected) in [
-        (4, 9, "one compressed with Deflate64 (method 9)"),
-        (4, 12, "one compressed with BZip2 (method 12)"),
-        (4, 14, "one compressed with LZMA (method 14)"),
-        (4, 42, "one compressed with another method (method 42)"),
+        (4, 9, "one compressed with Deflate64 (method 9), not stored or deflated"),
+        (4, 12, "one compressed with BZip2 (method 12), not stored or deflated"),
+        (4, 14, "one compressed with LZMA (method 14), not stored or deflated"),
+        (4, 42, "one compressed with another method (method 42), not stored or deflated"),
         (2, 1, "an encrypted one"),
     ] {
         let mut bytes = zip(&[("a", b"a"), ("b", b"b")]);
@@ -300,7 +300,7 @@ fn file_that_another_of_its_name_takes_the_place_of_is_told() {
     {
         bytes[at] = b'a';
     }
-    let found = "one whose name the archive has again, of which the last is read";
+    let found = "one of several files of this name, of which the last is read";
     assert_eq!(read_all(&bytes), (owned(&[("a", b"last"), ("b", b"b")]), text_pairs(&[("a", found)])));
 }
 
