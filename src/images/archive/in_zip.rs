@@ -1,11 +1,15 @@
 //! The files of a zip archive.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{Read, Seek, SeekFrom},
 };
 
-use zip::{CompressionMethod, ZipArchive, read::ZipFileEntry, result::ZipError};
+use zip::{
+    CompressionMethod, ZipArchive,
+    read::{ZipFileEntry, ZipReadOptions, read_zipfile_from_stream_with_options},
+    result::ZipError,
+};
 
 use super::{meter::Meter, names::label};
 use crate::error::{Error, Result};
@@ -36,13 +40,45 @@ pub fn read<R: Read + Seek>(
         meter.meter(&mut entry).read_to_end(&mut bytes).map_err(|source| meter.cause(source))?;
         visit(label, Ok(bytes));
     }
-    if !archive.has_duplicate_names() {
-        return Ok(());
+    if archive.has_duplicate_names() {
+        let (offset, directory) = (archive.offset(), archive.central_directory_start());
+        read_overwritten(archive.into_inner(), offset, directory, meter, visit)?;
     }
-    for name in overwritten(archive).map_err(|error| damaged(ZipError::Io(error)))? {
+    Ok(())
+}
+
+/// Visits the files that others of the same name follow in the `directory` of an archive that starts at `offset`.
+fn read_overwritten<R: Read + Seek>(
+    mut reader: R,
+    offset: u64,
+    directory: u64,
+    meter: &Meter<'_>,
+    mut visit: impl FnMut(String, Result<Vec<u8>>),
+) -> Result<()> {
+    let damaged = |source| Error::Zip { entries: meter.entries(), source };
+    for earlier in overwritten(&mut reader, directory).map_err(|error| damaged(ZipError::Io(error)))? {
+        meter.start_entry();
         meter.count_entry()?;
-        let found = "one of several files of this name, of which the last is read".to_owned();
-        visit(label(&name, || name.escape_ascii().to_string()), Err(Error::ArchiveEntry { found }));
+        reader.seek(SeekFrom::Start(offset + earlier.start)).map_err(|error| damaged(ZipError::Io(error)))?;
+        let options = ZipReadOptions::new()
+            .override_compressed_size(earlier.compressed)
+            .override_uncompressed_size(earlier.size)
+            .override_crc(earlier.checksum);
+        let found = read_zipfile_from_stream_with_options(&mut reader, options).ok().flatten();
+        let found = found.ok_or("one of several files of this name, of which the last can be read".to_owned());
+        let found = found.and_then(|entry| left_out(&entry.entry()).map_or(Ok(()), Err).map(|()| entry));
+        match found {
+            Ok(mut entry) => {
+                let name = entry.name().map_err(damaged)?.into_owned();
+                let mut bytes = Vec::new();
+                meter.meter(&mut entry).read_to_end(&mut bytes).map_err(|source| meter.cause(source))?;
+                visit(label(&earlier.name, || name), Ok(bytes));
+            }
+            Err(found) => {
+                let label = label(&earlier.name, || earlier.name.escape_ascii().to_string());
+                visit(label, Err(Error::ArchiveEntry { found }));
+            }
+        }
     }
     Ok(())
 }
@@ -85,25 +121,34 @@ fn left_out(entry: &ZipFileEntry<'_>) -> Option<String> {
     })
 }
 
-/// The names of the entries that another of the same name takes the place of, once for each.
-fn overwritten<R: Read + Seek>(archive: ZipArchive<R>) -> std::io::Result<Vec<Vec<u8>>> {
-    let start = archive.central_directory_start();
-    let mut reader = archive.into_inner();
+/// An entry by the archive's directory.
+struct Earlier {
+    name: Vec<u8>,
+    /// Where it starts, from the start of the archive.
+    start: u64,
+    compressed: u64,
+    size: u64,
+    checksum: u32,
+}
+
+/// The files that others of the same name follow in the directory at `start`, of which the library keeps the last only.
+fn overwritten(reader: &mut (impl Read + Seek), start: u64) -> std::io::Result<Vec<Earlier>> {
     reader.seek(SeekFrom::Start(start))?;
-    let (mut seen, mut again) = (HashSet::new(), Vec::new());
+    let (mut last, mut overwritten) = (HashMap::new(), Vec::new());
     loop {
         let (mut signature, mut header) = ([0; 4], [0; 42]);
         reader.read_exact(&mut signature)?;
         if signature != *b"PK\x01\x02" {
-            return Ok(again);
+            return Ok(overwritten);
         }
         reader.read_exact(&mut header)?;
-        let length = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let mut name = vec![0; usize::from(length(24))];
+        let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+        let long = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+        let mut name = vec![0; usize::from(short(24))];
         reader.read_exact(&mut name)?;
-        reader.seek_relative(i64::from(length(26)) + i64::from(length(28)))?;
-        if !seen.insert(name.clone()) {
-            again.push(name);
-        }
+        reader.seek_relative(i64::from(short(26)) + i64::from(short(28)))?;
+        let (checksum, compressed, size, start) = (long(12), long(16).into(), long(20).into(), long(38).into());
+        let entry = Earlier { name: name.clone(), start, compressed, size, checksum };
+        overwritten.extend(last.insert(name, entry).filter(|earlier: &Earlier| !is_folder(&earlier.name)));
     }
 }

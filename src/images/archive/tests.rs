@@ -293,15 +293,37 @@ fn entries_of_a_zip_that_cannot_be_read_are_told() {
 }
 
 #[test]
-fn file_that_another_of_its_name_takes_the_place_of_is_told() {
-    let mut bytes = zip(&[("a", b"first"), ("b", b"b"), ("c", b"last")]);
-    while let Some(at) =
-        (0..bytes.len() - 4).find(|&at| bytes[at..].starts_with(b"c") && bytes[..at].ends_with(&[0; 2]))
-    {
-        bytes[at] = b'a';
+fn files_of_one_name_are_all_read() {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for folder in ["f", "g"] {
+        archive.add_directory(folder, SimpleFileOptions::default()).unwrap();
     }
-    let found = "one of several files of this name, of which the last is read";
-    assert_eq!(read_all(&bytes), (owned(&[("a", b"last"), ("b", b"b")]), text_pairs(&[("a", found)])));
+    let files: [(&str, &[u8]); 4] = [("a", b"first"), ("b", b"b"), ("c", b"second"), ("d", b"last")];
+    for (name, bytes) in files {
+        archive.start_file(name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    let mut bytes = archive.finish().unwrap().into_inner();
+    for header in [&b"PK\x03\x04"[..], b"PK\x01\x02"] {
+        let length = if header[2] == 3 { 30 } else { 46 };
+        let starts: Vec<usize> = (0..bytes.len() - 4).filter(|&at| bytes[at..].starts_with(header)).collect();
+        for (start, name) in starts.into_iter().zip(b"ffabaa") {
+            bytes[start + length] = *name;
+        }
+    }
+    let expected = owned(&[("a", b"last"), ("b", b"b"), ("a", b"first"), ("a", b"second")]);
+    assert_eq!(read_all(&bytes), (expected.clone(), vec![]));
+    // Also behind a program, whose bytes the directory does not count.
+    assert_eq!(read_all(&[&b"MZ a program"[..], &bytes].concat()), (expected, vec![]));
+    // The earlier file is compressed in a way that is not read.
+    let at = bytes.windows(4).enumerate().filter(|(_, part)| *part == b"PK\x03\x04").nth(2).unwrap().0;
+    bytes[at + 8] = 9;
+    let found = "one compressed with Deflate64 (method 9), not stored or deflated";
+    let expected = owned(&[("a", b"last"), ("b", b"b"), ("a", b"second")]);
+    assert_eq!(read_all(&bytes), (expected.clone(), text_pairs(&[("a", found)])));
+    bytes[at] = 0;
+    let found = "one of several files of this name, of which the last can be read";
+    assert_eq!(read_all(&bytes), (expected, text_pairs(&[("a", found)])));
 }
 
 /// Two Shift-JIS letters whose second byte is that of a backslash, and a name in UTF-8 with a backslash that parts folders.
