@@ -57,6 +57,20 @@ pub enum Error {
         head: Vec<u8>,
     },
 
+    /// An archive of a kind that is not read.
+    #[error("archive: expected zip, tar or tar.gz, found {kind}")]
+    ArchiveKind {
+        /// The kind found.
+        kind: &'static str,
+    },
+
+    /// Something in an archive that is no file, or stored in a way that is not read.
+    #[error("archive entry: expected a file that can be read, found {found}")]
+    ArchiveEntry {
+        /// What was found.
+        found: String,
+    },
+
     /// A damaged or truncated tar, gzip stream or archive entry.
     #[error("archive: expected sound contents, found damage after {entries} entries")]
     Archive {

@@ -10,8 +10,20 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit code for arguments that make no sense.
+const MISUSE: u8 = 2;
+
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // Names of files may have been taken for flags.
+            cli::output::usage(error.render());
+            return ExitCode::from(MISUSE);
+        }
+        Err(help) => help.exit(),
+    };
+    match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             cli::output::note(format_args!("eloc: {error:#}"));

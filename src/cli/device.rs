@@ -121,11 +121,42 @@ fn cuda() -> Result<ChosenDevice> {
     bail!("device cuda: expected a build with `--features cuda`, found one without")
 }
 
+/// Does `work`, meanwhile leaving the error stream to nobody: libraries that a driver loads complain there of what the user's
+/// session lacks.
+#[cfg(all(unix, feature = "wgpu"))]
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    use std::os::fd::OwnedFd;
+
+    /// The error stream, which comes back at the end, also that of a panic.
+    struct Kept(OwnedFd);
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            // It was there before; nothing could be said of a failure.
+            let _ = rustix::stdio::dup2_stderr(&self.0);
+        }
+    }
+
+    let keep = || -> std::io::Result<Kept> {
+        let nowhere = std::fs::File::options().write(true).open("/dev/null")?;
+        let kept = Kept(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?);
+        rustix::stdio::dup2_stderr(nowhere)?;
+        Ok(kept)
+    };
+    let _kept = keep();
+    work()
+}
+
+#[cfg(all(not(unix), feature = "wgpu"))]
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
 #[cfg(feature = "wgpu")]
 mod gpu {
     use burn::tensor::{Device, DeviceKind, wgpu::wgpu};
 
-    use super::ChosenDevice;
+    use super::{ChosenDevice, quietly};
 
     /// The first adapter that is hardware: a discrete one before an integrated one.
     pub fn hardware() -> Option<ChosenDevice> {
@@ -141,9 +172,11 @@ mod gpu {
     }
 
     fn find(kinds: &[(wgpu::DeviceType, DeviceKind)]) -> Option<ChosenDevice> {
-        let instance = wgpu::Instance::default();
-        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-        let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
+        let infos: Vec<wgpu::AdapterInfo> = quietly(|| {
+            let instance = wgpu::Instance::default();
+            let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+            adapters.iter().map(wgpu::Adapter::get_info).collect()
+        });
         kinds.iter().find_map(|(device_type, kind)| {
             let info = infos.iter().find(|info| info.device_type == *device_type)?;
             let name = format!("{} ({})", info.name, info.backend);
@@ -162,5 +195,20 @@ mod gpu {
 
     pub fn software() -> Option<ChosenDevice> {
         None
+    }
+}
+
+#[cfg(all(test, target_os = "linux", feature = "wgpu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_stream_is_back_after_a_probe_also_after_a_panic() {
+        let stream = || std::fs::read_link("/proc/self/fd/2").unwrap();
+        let before = stream();
+        assert_eq!(quietly(stream), std::path::Path::new("/dev/null"));
+        assert_eq!(stream(), before);
+        assert!(std::panic::catch_unwind(|| quietly(|| panic!("as a driver might"))).is_err());
+        assert_eq!(stream(), before);
     }
 }

@@ -1,6 +1,7 @@
 //! `eloc evaluate`: the metric table of an ensemble on an in-distribution set and any out-of-distribution sets.
 
 use std::{
+    ffi::{OsStr, OsString},
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -41,7 +42,7 @@ pub struct EvaluateArgs {
     /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, cifar10, cifar100, uniform,
     /// gaussian, patterns, shapes; uniform:500 for 500 images of it), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
-    pub ood: Vec<String>,
+    pub ood: Vec<OsString>,
     /// Score only the first N images of each set; of an --id folder, N from all of its classes.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
@@ -105,7 +106,7 @@ impl EvaluateArgs {
         EvaluateArgs {
             weights: weights.to_owned(),
             id: Some(id.to_owned()),
-            ood: ood.to_vec(),
+            ood: ood.iter().map(OsString::from).collect(),
             limit: None,
             folds: None,
             definition: None,
@@ -122,6 +123,7 @@ impl EvaluateArgs {
 
 /// Prints the table and writes the report.
 pub fn run(args: &EvaluateArgs) -> Result<()> {
+    store::check_writable(args.json.as_deref())?;
     let earlier = args.compare.as_deref().map(Earlier::read).transpose()?;
     let device = args.device.open()?;
     if let (Some(path), Some(earlier)) = (&args.compare, &earlier)
@@ -144,9 +146,9 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         (None, Some(earlier)) => bail!("--id: expected what the file calls {}, found no --id", earlier.report.id.name),
         (None, None) => data::trained_on("--id", &manifest.dataset)?,
     };
-    let ood_names: Vec<&String> = match &earlier {
-        Some(earlier) if args.ood.is_empty() => earlier.report.ood.iter().map(|set| &set.name).collect(),
-        _ => args.ood.iter().collect(),
+    let ood_names: Vec<&OsStr> = match &earlier {
+        Some(earlier) if args.ood.is_empty() => earlier.report.ood.iter().map(|set| OsStr::new(&set.name)).collect(),
+        _ => args.ood.iter().map(OsString::as_os_str).collect(),
     };
     if let Some(earlier) = &earlier {
         earlier.check_sets(ood_names.len())?;
@@ -174,7 +176,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         let mut set = data::image_set(name, &args.data)?;
         // Two folders may end alike.
         if sets.iter().any(|other| other.name == set.name) {
-            set.name.clone_from(name);
+            set.name = name.to_string_lossy().into_owned();
         }
         let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
         // The page takes those of an archive in another order.
@@ -184,7 +186,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             None => set.truncate(limit(before).unwrap_or(set.len())),
         }
         if args.protocol.is_some() {
-            check_size(name, set.len())?;
+            check_size(&name.to_string_lossy(), set.len())?;
             set = set.subset(&protocol::kept_indices());
         }
         sets.push(set);

@@ -39,7 +39,9 @@ pub fn run(args: &MetricsArgs) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<Vec<f64>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    let text =
+        text(&bytes).with_context(|| format!("{}: expected text in UTF-8, found other bytes", path.display()))?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let score = |(index, line): (usize, &str)| match line.trim().parse::<f64>() {
         Ok(score) if score.is_finite() => Ok(score),
@@ -48,4 +50,18 @@ fn read(path: &Path) -> Result<Vec<f64>> {
     let scores = lines.map(score).collect::<Result<Vec<f64>>>()?;
     ensure!(!scores.is_empty(), "{}: expected at least 1 score, found 0", path.display());
     Ok(scores)
+}
+
+/// Text in UTF-8, or in UTF-16 with a byte-order mark, as Windows PowerShell writes it.
+fn text(bytes: &[u8]) -> Option<String> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (units, rest) = bytes.as_chunks();
+        rest.is_empty().then_some(())?;
+        char::decode_utf16(units.iter().map(|&bytes| unit(bytes))).collect::<std::result::Result<String, _>>().ok()
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] | rest => String::from_utf8(rest.to_vec()).ok(),
+    }
 }

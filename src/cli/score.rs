@@ -18,7 +18,7 @@ pub struct ScoreArgs {
     /// Folder of the weights.
     #[arg(long)]
     weights: PathBuf,
-    /// Images, folders of images, or .zip, .tar and .tar.gz archives of images.
+    /// Images, files of CIFAR's binary version, or folders or .zip, .tar and .tar.gz archives of them.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Print a JSON object for each image.

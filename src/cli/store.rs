@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,6 +15,8 @@ use eloc::{
     weights::manifest::{FoldEntry, MANIFEST, Manifest},
 };
 use serde::{Deserialize, Serialize};
+
+use super::output;
 
 /// Writes `bytes` to a file beside `path` and renames it to `path`; makes the folder where it is missing.
 ///
@@ -36,6 +39,25 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     write().with_context(|| format!("{}: could not be written", path.display()))
+}
+
+/// Refuses a file that [`write`] could not write, without leaving anything behind.
+pub fn check_writable(path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let target = path.canonicalize().unwrap_or(path.to_owned());
+    let check = || -> std::io::Result<()> {
+        if target.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        if target.exists() && !target.is_file() {
+            return Ok(());
+        }
+        // Folders that are not there will be made in the last one that is.
+        let absolute = std::path::absolute(&target)?;
+        let folder = absolute.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("."));
+        tempfile::NamedTempFile::new_in(folder).map(drop)
+    };
+    check().with_context(|| format!("{}: could not be written", path.display()))
 }
 
 /// Writes files, which come with their names, into `folder`: all of them or none.
@@ -84,7 +106,7 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
     let path = folder.join(MANIFEST);
     match fs::read(&path) {
         Ok(bytes) => Ok(Some(Manifest::from_bytes(&bytes).with_context(|| path.display().to_string())?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
 }
@@ -148,11 +170,30 @@ pub fn update_manifest(
     fs::create_dir_all(folder).with_context(|| format!("{}: could not be made", folder.display()))?;
     let lock_path = folder.join(".lock");
     let lock = File::create(&lock_path).with_context(|| format!("{}: could not be written", lock_path.display()))?;
-    lock.lock().with_context(|| format!("{}: could not be locked", lock_path.display()))?;
+    match lock.lock() {
+        Err(error) if is_without_locks(&error) => warn_of_no_locks(&lock_path),
+        locked => locked.with_context(|| format!("{}: could not be locked", lock_path.display()))?,
+    }
     let mut manifest = read_manifest(folder)?.unwrap_or_else(|| start.clone());
     change(&mut manifest)?;
     write(&folder.join(MANIFEST), &manifest.to_bytes())?;
     Ok(manifest)
+}
+
+/// Whether a lock was refused because the file system has none, as Lustre unless it is mounted with them.
+fn is_without_locks(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::Unsupported
+}
+
+/// Says once that nothing keeps two processes apart.
+fn warn_of_no_locks(path: &Path) {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        output::note(format_args!(
+            "{}: the file system has no locks; going on without, but train this run with one process at a time only",
+            path.display()
+        ));
+    });
 }
 
 /// Name of the checkpoints' folder in a run's.
@@ -190,6 +231,7 @@ impl Checkpoints {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if is_without_locks(&error) => warn_of_no_locks(&lock),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("{}: could not be locked", lock.display()));
             }
@@ -258,7 +300,7 @@ impl Checkpoints {
     /// Removes all of them.
     pub fn clear(&self) -> Result<()> {
         match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(error).with_context(|| self.folder.display().to_string())
             }
             _ => Ok(()),
@@ -312,7 +354,35 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let unreadable = || folder.display().to_string();
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| Ok(entry.with_context(unreadable)?.path())).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(unreadable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of Linux for ENOSYS, EOPNOTSUPP and EACCES.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn file_system_without_locks_is_told_from_other_failures() {
+        let is_without = |number| is_without_locks(&std::io::Error::from_raw_os_error(number));
+        assert_eq!([38, 95, 13].map(is_without), [true, true, false]);
+    }
+
+    #[test]
+    fn file_that_cannot_be_written_is_told_and_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, b"as it was").unwrap();
+        for sound in [&file, &dir.path().join("new.json"), &dir.path().join("new/folder/new.json")] {
+            check_writable(Some(sound)).unwrap();
+        }
+        for path in [dir.path(), &file.join("new.json")] {
+            let error = format!("{:#}", check_writable(Some(path)).unwrap_err());
+            assert!(error.contains("could not be written") && error.contains(path.to_str().unwrap()), "{error}");
+        }
+        assert_eq!((fs::read(&file).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (b"as it was".to_vec(), 1));
     }
 }

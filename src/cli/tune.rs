@@ -1,6 +1,6 @@
 //! `eloc tune`: the perturbation's epsilon and temperature, chosen on held-out training images.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -36,7 +36,7 @@ pub struct TuneArgs {
     dataset: Option<String>,
     /// Out-of-distribution images (name or path) that no test will use.
     #[arg(long)]
-    ood: String,
+    ood: OsString,
     /// Epsilons to try at the weights' temperature, with commas between them.
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004])]
     epsilons: Vec<f64>,
@@ -90,6 +90,7 @@ pub struct Trial {
 
 /// Tries, prints, and writes what was asked for.
 pub fn run(args: &TuneArgs) -> Result<()> {
+    store::check_writable(args.json.as_deref())?;
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
     let name = match &args.dataset {

@@ -189,6 +189,41 @@ impl Cifar {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
+    /// Names of its files with training images, and of the one with test images.
+    pub fn files(self) -> (&'static [&'static str], &'static str) {
+        match self {
+            Self::Ten => (
+                &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+                "test_batch.bin",
+            ),
+            Self::Hundred => (&["train.bin"], "test.bin"),
+        }
+    }
+
+    /// Whether the file of this name or path is called as one of theirs with images.
+    pub fn has_file(path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        [Self::Ten, Self::Hundred].map(Self::files).iter().any(|(train, test)| train.contains(&name) || *test == name)
+    }
+
+    /// Whether the file of this name or path is called as one that comes with them and has no images.
+    pub fn has_note(path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        ["batches.meta.txt", "readme.html", "fine_label_names.txt", "coarse_label_names.txt"].contains(&name)
+    }
+
+    /// Reads a `.bin` file of either set as [`parse`](Self::parse) does: the size of a record tells them apart, the file's
+    /// name or path which was meant where both would fit.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn read(path: &str, bytes: &[u8]) -> Result<(Self, Vec<u8>, Vec<u16>)> {
+        let is_hundred = path.ends_with("test.bin") || path.ends_with("train.bin");
+        let meant = if is_hundred { [Self::Hundred, Self::Ten] } else { [Self::Ten, Self::Hundred] };
+        let [first, second] = meant.map(|which| which.parse(bytes).map(|(images, labels)| (which, images, labels)));
+        first.or_else(|error| second.map_err(|_| error))
+    }
+
     /// Reads one `.bin` file: images `[n, 3, 32, 32]` and their labels `[n]`.
     ///
     /// A record is the label (CIFAR-100: coarse label, fine label; the fine one is returned), then the 3072 bytes of a
@@ -334,6 +369,23 @@ mod tests {
         let found = Cifar::Ten.parse(&bytes[..bytes.len() - 1]);
         assert!(matches!(found, Err(Error::CifarSize { record: 3073, found: 6145 })));
         assert!(matches!(Cifar::Hundred.parse(&[]), Err(Error::CifarSize { record: 3074, found: 0 })));
+    }
+
+    #[test]
+    fn set_of_a_cifar_file_is_told_by_its_records() {
+        let (ten, hundred) = (record(&[3], 10), record(&[19, 99], 30));
+        for (name, bytes, expected) in [
+            ("a/test_batch.bin", &ten, (Cifar::Ten, 3)),
+            ("test.bin", &hundred, (Cifar::Hundred, 99)),
+            ("renamed/test.bin", &ten, (Cifar::Ten, 3)),
+            ("data_batch_1.bin", &hundred, (Cifar::Hundred, 99)),
+        ] {
+            let (which, images, labels) = Cifar::read(name, bytes).unwrap();
+            assert_eq!(((which, labels[0]), images.len()), (expected, PIXELS), "{name}");
+        }
+        assert!(matches!(Cifar::read("train.bin", &ten[1..]), Err(Error::CifarSize { record: 3074, .. })));
+        assert!(Cifar::has_file("a/data_batch_5.bin") && Cifar::has_file("train.bin") && !Cifar::has_file("a.bin"));
+        assert!(Cifar::has_note("a/readme.html") && !Cifar::has_note("readme.html/a.png"));
     }
 
     #[test]

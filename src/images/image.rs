@@ -11,9 +11,10 @@ use std::io::Cursor;
 
 use image::imageops::{self, FilterType};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 
+use super::headers;
 use crate::error::Result;
 
 /// Height and width in pixels of every image the networks see.
@@ -48,37 +49,35 @@ pub fn decode(bytes: &[u8]) -> Result<[u8; PIXELS]> {
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_DECODED_BYTES);
 
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(ImageError::IoError)?;
-    if reader.format() == Some(ImageFormat::Jpeg) && is_cut_off(bytes) {
-        return Err(ImageError::IoError(std::io::ErrorKind::UnexpectedEof.into()).into());
-    }
+    let format = image::guess_format(bytes)?;
+    let bytes = headers::as_viewers_read(bytes, format)?;
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder()?;
+    if decoder.total_bytes() == 0 {
+        return Err(headers::no_pixels().into());
+    }
     limits.reserve(decoder.total_bytes())?;
     decoder.set_limits(limits)?;
     // Metadata that cannot be read says nothing about the pixels, so the image is taken as stored.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let image = DynamicImage::from_decoder(decoder)?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    if format == ImageFormat::Bmp {
+        show_if_clear(&mut image);
+    }
 
     let mut image = DynamicImage::ImageRgb8(to_side(image));
     image.apply_orientation(orientation);
     Ok(to_planar(&image.into_rgb8()))
 }
 
-/// Whether no end follows the pixels of a JPEG, whose decoder would make up what is missing.
-fn is_cut_off(jpeg: &[u8]) -> bool {
-    const END: [u8; 2] = [0xff, 0xd9];
-    // The segments before the pixels have a length; one with metadata may hold a smaller JPEG with an end of its own.
-    let mut rest = jpeg.get(2..).unwrap_or_default();
-    while let [0xff, marker, high, low, ..] = *rest {
-        const START_OF_SCAN: u8 = 0xda;
-        if marker == START_OF_SCAN {
-            return !rest.windows(2).any(|pair| pair == END);
-        }
-        rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
+/// Makes an image opaque whose pixels are all transparent: many programs write BMP files with an alpha channel of zeros.
+fn show_if_clear(image: &mut DynamicImage) {
+    if let DynamicImage::ImageRgba8(image) = image
+        && image.pixels().all(|pixel| pixel.0[3] == 0)
+    {
+        image.pixels_mut().for_each(|pixel| pixel.0[3] = u8::MAX);
     }
-    // The decoder knows what else may be wrong.
-    false
 }
 
 /// Crops and resizes to 32 x 32. Only what the crop keeps is converted, so a large image is not copied as a whole.
@@ -164,7 +163,7 @@ impl Normalisation {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use image::{ExtendedColorType, ImageEncoder, Luma, Rgba};
+    use image::{ExtendedColorType, ImageEncoder, ImageError, Luma, Rgba};
     use proptest::prelude::*;
 
     fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
@@ -249,18 +248,6 @@ mod tests {
         }
         refused(b"not an image");
         refused(b"");
-    }
-
-    /// Cameras keep a small JPEG among the metadata of a large one.
-    #[test]
-    fn end_of_a_preview_is_not_the_end_of_its_jpeg() {
-        let preview = encode(coordinates(16, 16), ImageFormat::Jpeg);
-        let mut jpeg = encode(coordinates(32, 32), ImageFormat::Jpeg);
-        let length = (preview.len() as u16 + 2).to_be_bytes();
-        jpeg.splice(2..2, [&[0xff, 0xe1][..], &length, &preview].concat());
-        assert!(decode(&jpeg).is_ok());
-        assert!(decode(&[&jpeg[..], b"an appended film"].concat()).is_ok());
-        assert!(matches!(decode(&jpeg[..jpeg.len() - 200]), Err(Error::Image(_))));
     }
 
     #[test]

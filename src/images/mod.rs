@@ -6,5 +6,6 @@
 
 pub mod archive;
 pub mod dataset;
+mod headers;
 pub mod image;
 pub mod synthetic;

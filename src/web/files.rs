@@ -10,7 +10,7 @@ use super::js::{JsResult, message, sentence};
 use crate::{
     error::Result,
     images::{
-        archive::{self, Format, Limits, is_hidden},
+        archive::{self, Format, Limits, is_hidden, is_system},
         dataset::Cifar,
         image::{self, PIXELS},
     },
@@ -40,17 +40,19 @@ extern "C" {
 /// Reading blocks, so that an archive is never in memory as a whole; a worker may do that.
 #[wasm_bindgen(js_name = readFile)]
 pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
+    if name.split('/').any(is_system) {
+        return Ok(());
+    }
     let mut reader = BlobReader::new(file)?;
-    let mut head = Vec::new();
-    let read = |reader: &mut BlobReader, out: &mut Vec<u8>, most| {
-        reader.by_ref().take(most).read_to_end(out).map_err(|error| JsError::new(&format!("{name}: {error}")))
-    };
-    read(&mut reader, &mut head, 262)?;
-    reader.position = 0;
-    if Format::detect(&head).is_some() && !is_weights(name) {
+    let is_archive = !is_weights(name) && Format::of(&mut reader).map_err(sentence)?.is_some();
+    if is_archive {
         return archive::for_each_file(reader, &Limits::default(), |label, bytes| {
-            if !is_hidden(&label) {
-                read_one(&label, &bytes, visitor);
+            if is_hidden(&label) {
+                return;
+            }
+            match bytes {
+                Ok(bytes) => read_one(&label, &bytes, visitor),
+                Err(error) => visitor.problem(&label, &message(error)),
             }
         })
         .map_err(sentence);
@@ -59,7 +61,7 @@ pub fn read_file(file: Blob, name: &str, visitor: &Visitor) -> JsResult<()> {
         return Err(JsError::new(&format!("{name}: expected at most {MAX_FILE} bytes, found {}", reader.size)));
     }
     let mut bytes = Vec::with_capacity(reader.size as usize);
-    read(&mut reader, &mut bytes, MAX_FILE)?;
+    reader.read_to_end(&mut bytes).map_err(|error| JsError::new(&format!("{name}: {error}")))?;
     read_one(name, &bytes, visitor);
     Ok(())
 }
@@ -76,9 +78,7 @@ fn read_one(label: &str, bytes: &[u8], visitor: &Visitor) {
         Ok(())
     } else if name.ends_with(".bin") {
         read_cifar(label, bytes, visitor)
-    } else if ["batches.meta.txt", "readme.html", "fine_label_names.txt", "coarse_label_names.txt"].contains(&name)
-        || is_of_a_training(name, folder)
-    {
+    } else if Cifar::has_note(name) || is_of_a_training(name, folder) {
         Ok(())
     } else {
         image::decode(bytes).map(|image| visitor.image(label, image[..].into(), folder))
@@ -103,11 +103,9 @@ fn is_of_a_training(name: &str, folder: Option<&str>) -> bool {
         || is_in("epoch-") && (name.ends_with(".bpk") || name == "state.json")
 }
 
-/// CIFAR-10's binary version or CIFAR-100's: the size of a record tells them apart, the name which was meant.
+/// A file of CIFAR-10's binary version or CIFAR-100's.
 fn read_cifar(label: &str, bytes: &[u8], visitor: &Visitor) -> Result<()> {
-    let meant = if label.ends_with("test.bin") { [Cifar::Hundred, Cifar::Ten] } else { [Cifar::Ten, Cifar::Hundred] };
-    let [first, second] = meant.map(|which| which.parse(bytes).map(|found| (which, found)));
-    let (which, (images, labels)) = first.or_else(|error| second.map_err(|_| error))?;
+    let (which, images, labels) = Cifar::read(label, bytes)?;
     let classes = which.classes();
     for (index, (image, class)) in images.chunks_exact(PIXELS).zip(labels).enumerate() {
         visitor.image(&format!("{label} {index}"), image.into(), Some(&classes[usize::from(class)]));

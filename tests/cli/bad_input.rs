@@ -275,6 +275,10 @@ fn misuse_has_exit_code_2() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
         assert!(message.contains("Usage") || message.contains("--help"), "{arguments:?}: {message}");
     }
+    let output = eloc().args(["score", "-\u{1b}[31m.png"]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.lines().count() > 1 && !message.contains('\u{1b}'), "{message}");
 }
 
 #[test]
@@ -310,4 +314,46 @@ fn parts_without_a_test_set_are_not_taken_for_classes() {
         class_folder(&images.join(part), 2, 2);
     }
     training_refused(&dir, path(&images), &["images: expected train/ and test/", "found train/ and val/"]);
+}
+
+#[test]
+fn archive_of_another_kind_is_refused() {
+    archive_refused("set.tar.xz", b"\xfd7zXZ\0 and so on", &["archive: expected zip, tar or tar.gz, found xz"]);
+    archive_refused("set.7z", b"7z\xbc\xaf\x27\x1c", &["archive: expected zip, tar or tar.gz, found 7z"]);
+}
+
+/// Nothing is computed, or the logits would be kept; nothing is left either.
+#[test]
+fn report_that_cannot_be_written_is_refused_at_once() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let dir = scratch();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    for json in [dir.path().to_owned(), file.join("report.json")] {
+        let parts = [path(&json), "could not be written"];
+        let mut command = evaluate(weights, images, dir.path(), &["uniform:10"]);
+        refused(command.args(["--json", path(&json)]), &parts);
+        let mut command = eloc();
+        command.args(["tune", "--device", "cpu", "--weights", path(weights), "--dataset", path(images)]);
+        command.args(["--ood", "uniform:10", "--data", path(dir.path()), "--json", path(&json)]);
+        refused(&mut command, &parts);
+    }
+    assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), ["file"]);
+}
+
+#[test]
+fn python_version_of_cifar_is_named_before_a_download() {
+    let dir = scratch();
+    fs::create_dir(dir.path().join("cifar-10-batches-py")).unwrap();
+    let out = dir.path().join("run");
+    let args = training_args("cifar10", &out, &[("--data", path(dir.path())), ("--folds", "2")]);
+    let output = eloc().args(args).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let first = format!(
+        "{}/cifar-10-batches-py: expected the binary version, cifar-10-binary.tar.gz or cifar-10-batches-bin beside it, \
+         found the Python version",
+        path(dir.path())
+    );
+    assert_eq!(message.lines().next(), Some(first.as_str()));
 }

@@ -114,3 +114,12 @@ fn software_gpu_trains_and_scores_as_the_cpu_does() {
     assert!(same_weights < 1e-5, "{same_weights}");
     assert!(own_weights < 1e-3, "{own_weights}");
 }
+
+/// Libraries that a Vulkan driver loads complain of it.
+#[test]
+fn probing_for_a_gpu_says_nothing_of_the_session() {
+    let dir = scratch();
+    let mut command = eloc();
+    command.args(training_args("nowhere", &dir.path().join("run"), &[("--device", "auto")]));
+    refused(command.env_remove("XDG_RUNTIME_DIR"), &["--dataset: expected"]);
+}

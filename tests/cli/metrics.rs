@@ -90,3 +90,19 @@ fn file_without_scores_is_named() {
 fn missing_file_is_named() {
     refused(eloc().args(["metrics", "--id", "nowhere.txt", "--ood", "nowhere.txt"]), &["nowhere.txt"]);
 }
+
+/// Windows PowerShell redirects into such files.
+#[test]
+fn scores_with_a_byte_order_mark_are_read() {
+    let folder = scratch();
+    let plain = stdout(&mut metrics(folder.path(), "4\n3\n2\n", "1\n3\n"));
+    let mut command = metrics(folder.path(), "\u{feff}4\r\n3\r\n2\r\n", "1\n3\n");
+    assert_eq!(stdout(&mut command), plain);
+    for unit in [u16::to_le_bytes, u16::to_be_bytes] {
+        let utf16: Vec<u8> = "\u{feff}4\r\n3\r\n2\r\n".encode_utf16().flat_map(unit).collect();
+        fs::write(folder.path().join("id.txt"), &utf16).unwrap();
+        assert_eq!(stdout(&mut command), plain);
+        fs::write(folder.path().join("id.txt"), &utf16[..utf16.len() - 1]).unwrap();
+        refused(&mut command, &["id.txt: expected text in UTF-8"]);
+    }
+}

@@ -234,3 +234,90 @@ fn damaged_image_alone_is_refused() {
     fs::write(&file, half).unwrap();
     refused(&mut score(&Trained::shared().weights, &[&file], &[]), &[path(&file), "expected a sound PNG"]);
 }
+
+/// The names in the lines of JSON of a run, and its lines on the error stream, without the folder that both begin with.
+fn names_and_errors(file: &Path) -> (Vec<String>, Vec<String>) {
+    let output = score(&Trained::shared().weights, &[file], &["--json"]).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(!errors.is_empty())), "{errors}");
+    let short = |text: &str| text.replace(&format!("{}/", path(file)), "");
+    let lines = json_lines(std::str::from_utf8(&output.stdout).unwrap());
+    let names = lines.iter().map(|line| short(line["image"].as_str().unwrap())).collect();
+    (names, errors.lines().map(short).collect())
+}
+
+#[test]
+fn links_in_an_archive_are_images_or_named() {
+    let dir = scratch();
+    let file = dir.path().join("links.tar");
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |kind, name: &str, link: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        if link.is_empty() {
+            archive.append_data(&mut header, name, bytes).unwrap();
+        } else {
+            archive.append_link(&mut header, name, link).unwrap();
+        }
+    };
+    add(tar::EntryType::Regular, "1.png", "", &png(1, 0));
+    add(tar::EntryType::Link, "0.png", "1.png", b"");
+    add(tar::EntryType::Symlink, "2.png", "1.png", b"");
+    add(tar::EntryType::Symlink, ".hidden.png", "1.png", b"");
+    fs::write(&file, archive.into_inner().unwrap()).unwrap();
+    let (names, errors) = names_and_errors(&file);
+    assert_eq!(names, ["0.png", "1.png"]);
+    let expected = "eloc: 2.png: archive entry: expected a file that can be read, found a symbolic link to 1.png";
+    assert_eq!(errors, [expected]);
+    let output = score(&Trained::shared().weights, &[&file], &["--json"]).output().unwrap();
+    let lines = json_lines(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!(lines[0]["score"], lines[1]["score"]);
+}
+
+#[test]
+fn every_image_of_a_cifar_file_has_a_line() {
+    let dir = scratch();
+    pictures::cifar10_folder(dir.path(), &pictures::cifar10_files(2)[4..]);
+    let folder = dir.path().join("cifar-10-batches-bin");
+    fs::write(folder.join("batches.meta.txt"), b"airplane").unwrap();
+    let (names, errors) = names_and_errors(&folder);
+    assert_eq!((names.len(), errors.len()), (40, 0));
+    assert_eq!((names[0].as_str(), names[37].as_str()), ("data_batch_5.bin 0", "test_batch.bin 17"));
+
+    let file = folder.join("test_batch.bin");
+    let lines = scored(&[&file], &[]);
+    assert_eq!(lines[17]["image"], format!("{} 17", path(&file)));
+    // Record 17 is image 11 of class 7.
+    let image = dir.path().join("same.png");
+    fs::write(&image, png(7, 11)).unwrap();
+    let difference = number(&lines[17], "score") - number(&scored(&[&image], &[])[0], "score");
+    assert!(difference.abs() < 1e-8, "{difference}");
+}
+
+#[test]
+fn control_characters_of_names_do_not_reach_the_terminal() {
+    let dir = scratch();
+    let file = dir.path().join("odd.zip");
+    let name = "\u{1b}]0;title\u{7}bad\nline.png".to_owned();
+    fs::write(&file, pictures::zip(&[(name, b"x".to_vec()), ("good\u{1b}[2J.png".to_owned(), png(1, 0))])).unwrap();
+    let output = score(&Trained::shared().weights, &[&file], &[]).output().unwrap();
+    let (lines, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((lines.lines().count(), errors.lines().count()), (2, 1), "{lines}{errors}");
+    assert!(lines.ends_with("good\\u{1b}[2J.png\n"), "{lines}");
+    assert!(errors.contains(r"\u{1b}]0;title\u{7}bad\nline.png: image: expected"), "{errors}");
+}
+
+#[test]
+fn every_file_is_named_where_none_can_be_read() {
+    let dir = scratch();
+    for number in 0..40 {
+        fs::write(dir.path().join(format!("{number:02}.txt")), b"text").unwrap();
+    }
+    let (names, errors) = names_and_errors(dir.path());
+    assert!(names.is_empty());
+    assert_eq!(errors.len(), 38, "{errors:?}");
+    assert!(errors[35].starts_with("eloc: 35.txt: image: expected a sound PNG"), "{errors:?}");
+    assert_eq!(errors[36], "eloc: and 4 other files");
+    assert!(errors[37].ends_with("expected at least one readable image, found 40 other files"), "{errors:?}");
+}

@@ -41,7 +41,7 @@ pub fn eloc() -> Command {
     let mut command = Command::new(ELOC);
     command.current_dir(env!("CARGO_TARGET_TMPDIR"));
     command.env("ELOC_DATA", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-data"));
-    // Without it, libraries that a Vulkan driver loads complain on the error stream.
+    // Without it, libraries that a Vulkan driver loads complain on the error stream when a device is used.
     command.env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }

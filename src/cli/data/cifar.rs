@@ -46,20 +46,29 @@ pub fn cifar_paths(dir: &Path, which: Cifar) -> [PathBuf; 2] {
     .map(|name| dir.join(name))
 }
 
-/// Names of the files with training images, and of the one with test images.
-pub fn cifar_files(which: Cifar) -> (&'static [&'static str], &'static str) {
-    match which {
-        Cifar::Ten => (
-            &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
-            "test_batch.bin",
-        ),
-        Cifar::Hundred => (&["train.bin"], "test.bin"),
-    }
+/// What of torchvision's version of a CIFAR set is in `dir`, the Python one, which is not read.
+pub fn python_version(dir: &Path, which: Cifar) -> Option<PathBuf> {
+    let names = match which {
+        Cifar::Ten => ["cifar-10-batches-py", "cifar-10-python.tar.gz"],
+        Cifar::Hundred => ["cifar-100-python", "cifar-100-python.tar.gz"],
+    };
+    names.map(|name| dir.join(name)).into_iter().find(|path| path.exists())
+}
+
+/// Says what of the Python version was found and what is wanted in its place.
+pub fn wanted_for_python(found: &Path, which: Cifar) -> String {
+    let [folder, archive] = cifar_paths(Path::new(""), which);
+    format!(
+        "{}: expected the binary version, {} or {} beside it, found the Python version",
+        found.display(),
+        archive.display(),
+        folder.display()
+    )
 }
 
 /// (Training, test) sets from the files of one of CIFAR's folders, read by name.
 fn read_cifar(which: Cifar, mut read_file: impl FnMut(&str) -> Result<Vec<u8>>) -> Result<(Dataset, Dataset)> {
-    let (train, test) = cifar_files(which);
+    let (train, test) = which.files();
     let mut read_files = |names: &[&str]| -> Result<Dataset> {
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         for name in names {
@@ -78,7 +87,9 @@ fn archived_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<HashMap<
     let mut files = HashMap::new();
     archive::for_each_file(BufReader::new(File::open(path)?), &Limits::default(), |label, bytes| {
         let name = label.rsplit('/').next().unwrap_or(&label);
-        if wanted(name) {
+        if let Ok(bytes) = bytes
+            && wanted(name)
+        {
             files.insert(name.to_owned(), bytes);
         }
     })?;

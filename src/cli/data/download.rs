@@ -205,8 +205,8 @@ fn verify(path: &Path, check: Check) -> Result<()> {
         }
         Check::Images(expected) => {
             let mut found = 0;
-            archive::for_each_file(reader, &Limits::default(), |label, _| {
-                found += usize::from(has_image_extension(&label) && !is_hidden(&label));
+            archive::for_each_file(reader, &Limits::default(), |label, bytes| {
+                found += usize::from(bytes.is_ok() && has_image_extension(&label) && !is_hidden(&label));
             })?;
             ensure!(found == expected, "images: expected {expected}, found {found}");
         }

@@ -11,16 +11,17 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use eloc::images::{
     archive::{self, Limits, is_hidden},
-    image::PIXELS,
+    dataset::Cifar,
+    image,
 };
 
-/// Where an image came from, and the image or what is wrong with it.
-pub type Loaded = (String, Result<[u8; PIXELS]>);
+/// Where images came from, and they, `[n, 3, 32, 32]`, or what is wrong with them; one but for a file of CIFAR's.
+pub type Loaded = (String, Result<Vec<u8>>);
 
 /// All files below `folder` with their paths relative to it (`/` between the parts), sorted by
 /// these bytewise, as Python sorts them.
 ///
-/// Names that start with a dot and `__MACOSX` are left out. Links to files are followed, links to
+/// What file managers and systems leave behind is left out. Links to files are followed, links to
 /// folders are not, so that there is an end. These, links to nothing and folders that cannot be read
 /// stand among the files: reading them fails with the reason.
 pub fn files_below(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
@@ -56,23 +57,24 @@ pub fn has_image_extension(name: &str) -> bool {
 /// results sorted by label, equal labels in the order they were handed out.
 ///
 /// Only a few jobs wait at any time, so that an archive of any size can be produced from.
-pub fn load_parallel<J: Send>(
+pub fn load_parallel<J: Send, T: Send>(
     produce: impl FnOnce(&mut dyn FnMut(String, J)) -> Result<()>,
-    load: impl Fn(J) -> Result<[u8; PIXELS]> + Sync,
-) -> Result<Vec<Loaded>> {
+    load: impl Fn(&str, J) -> Result<T> + Sync,
+) -> Result<Vec<(String, Result<T>)>> {
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get());
     let (jobs, waiting) = mpsc::sync_channel::<(String, usize, J)>(4 * threads);
     let waiting = Mutex::new(waiting);
     let next_job = || waiting.lock().expect("no thread panics while it waits").recv().ok();
     // A decoder that panics has met one more kind of damage.
-    let load = |job| {
-        catch_unwind(AssertUnwindSafe(|| load(job)))
+    let load = |label: &str, job| {
+        catch_unwind(AssertUnwindSafe(|| load(label, job)))
             .unwrap_or_else(|_| Err(anyhow!("image: expected a sound one, the decoder panicked")))
     };
     let work = || {
         let mut loaded = Vec::new();
         while let Some((label, number, job)) = next_job() {
-            loaded.push((label, number, load(job)));
+            let result = load(&label, job);
+            loaded.push((label, number, result));
         }
         loaded
     };
@@ -100,13 +102,13 @@ pub fn load_files(files: Vec<(String, PathBuf)>) -> Result<Vec<Loaded>> {
         files.into_iter().for_each(|(label, path)| job(label, path));
         Ok(())
     };
-    load_parallel(produce, |path| load_file(&path))
+    load_parallel(produce, |_, path| load_file(&path))
 }
 
 /// The images of an archive, each or what is wrong with it.
 pub fn load_archive(path: &Path) -> Result<Vec<Loaded>> {
     let reader = BufReader::new(File::open(path)?);
-    let produce = |job: &mut dyn FnMut(String, Vec<u8>)| {
+    let produce = |job: &mut dyn FnMut(String, eloc::error::Result<Vec<u8>>)| {
         archive::for_each_file(reader, &Limits::default(), |label, bytes| {
             if !is_hidden(&label) {
                 job(label, bytes);
@@ -114,11 +116,16 @@ pub fn load_archive(path: &Path) -> Result<Vec<Loaded>> {
         })?;
         Ok(())
     };
-    load_parallel(produce, |bytes| Ok(eloc::images::image::decode(&bytes)?))
+    load_parallel(produce, |label, bytes| decode(label, &bytes?))
+}
+
+/// The image or images in the bytes of a file.
+fn decode(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    Ok(if Cifar::has_file(name) { Cifar::read(name, bytes)?.1 } else { image::decode(bytes)?.into() })
 }
 
 /// Reads and decodes one file, which may be as large as one in an archive.
-pub fn load_file(path: &Path) -> Result<[u8; PIXELS]> {
+pub fn load_file(path: &Path) -> Result<Vec<u8>> {
     let most = Limits::default().entry_bytes;
     let found = fs::metadata(path)?;
     if found.is_dir() {
@@ -130,7 +137,7 @@ pub fn load_file(path: &Path) -> Result<[u8; PIXELS]> {
     ensure!(found.len() <= most, "image: expected a file of at most {most} bytes, found {}", found.len());
     let mut bytes = Vec::new();
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(eloc::images::image::decode(&bytes)?)
+    decode(&path.file_name().unwrap_or_default().to_string_lossy(), &bytes)
 }
 
 #[cfg(test)]
@@ -143,8 +150,8 @@ mod tests {
             (0..200_u8).for_each(|value| job(format!("{:03}", 99 - value / 2), value));
             Ok(())
         };
-        let loaded = load_parallel(produce, |value| Ok([value; PIXELS])).unwrap();
-        let values = loaded.iter().map(|(_, image)| image.as_ref().unwrap()[0]);
+        let loaded = load_parallel(produce, |_, value| Ok(value)).unwrap();
+        let values = loaded.iter().map(|(_, image)| *image.as_ref().unwrap());
         let expected = (0..100_u8).rev().flat_map(|pair| [2 * pair, 2 * pair + 1]);
         assert!(values.eq(expected));
     }
@@ -155,8 +162,8 @@ mod tests {
             (0..50).for_each(|number| job(format!("{number:02}"), number % 2 == 0));
             Ok(())
         };
-        let load = |sound| {
-            if sound { Ok([0; PIXELS]) } else { panic!("as some decoder might") }
+        let load = |_: &str, sound| {
+            if sound { Ok(()) } else { panic!("as some decoder might") }
         };
         let loaded = load_parallel(produce, load).unwrap();
         assert_eq!(loaded.iter().filter(|(_, image)| image.is_err()).count(), 25);
@@ -168,14 +175,14 @@ mod tests {
             job("a".to_owned(), ());
             Err(anyhow!("broke off"))
         };
-        assert!(load_parallel(produce, |()| Ok([0; PIXELS])).is_err());
+        assert!(load_parallel(produce, |_, ()| Ok(())).is_err());
     }
 
     #[cfg(unix)]
     #[test]
     fn links_to_files_are_followed_and_links_to_folders_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        let png = image::RgbImage::new(32, 32);
+        let png = ::image::RgbImage::new(32, 32);
         png.save(dir.path().join("a.png")).unwrap();
         for (to, name) in [("a.png", "b.png"), (".", "loop"), ("gone.png", "nothing.png")] {
             std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();

@@ -1,10 +1,10 @@
 //! Sets of unlabelled images by name or path: everything that serves as out-of-distribution data.
 
-use std::fs::File;
-use std::io::Read;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use eloc::images::{
     archive::Format,
     dataset::{Cifar, ImageSet},
@@ -13,15 +13,18 @@ use eloc::images::{
 };
 
 use super::{
-    cifar::{cifar, cifar_files, cifar_paths},
+    cifar::{cifar, cifar_paths, python_version, wanted_for_python},
     download::{Check, SOURCES},
     images::{Loaded, files_below, load_archive, load_file, load_files},
 };
+use crate::cli::output;
 
 /// How many images a generated set has unless told: as many as CIFAR's test set.
 pub(super) const GENERATED_IMAGES: usize = 10_000;
 /// The most that it may have, 3 GB.
 const MOST_GENERATED: usize = 1_000_000;
+/// The most files that are named where none of a set can be read.
+const MOST_NAMED: usize = 36;
 /// Images of a CIFAR test set.
 const CIFAR_TEST_IMAGES: usize = 10_000;
 
@@ -35,38 +38,43 @@ const CIFAR_TEST_IMAGES: usize = 10_000;
 ///
 /// # Errors
 /// When nothing goes by that name, an archive is damaged, or not one image can be read.
-pub fn image_set(path_or_name: &str, data_dir: &Path, seed: u64) -> Result<ImageSet> {
-    if let Some(generated) = generated(path_or_name, seed)? {
+pub fn image_set(path_or_name: impl AsRef<OsStr>, data_dir: &Path, seed: u64) -> Result<ImageSet> {
+    let given = Path::new(&path_or_name);
+    let shown = given.to_string_lossy();
+    if let Some(generated) = generated(&shown, seed)? {
         return Ok(generated);
     }
-    if let Some(set) = cifar_test(path_or_name, data_dir)? {
+    if let Some(set) = cifar_test(&shown, data_dir)? {
         return Ok(set);
     }
-    let given = Path::new(path_or_name);
-    ensure!(!path_or_name.is_empty(), "expected the name or the path of a set of images, found an empty one");
+    ensure!(!shown.is_empty(), "expected the name or the path of a set of images, found an empty one");
     if given.exists() {
         let path = given.canonicalize()?;
         // ODIN's archives unpack to NAME/test.
         let named = if path.ends_with("test") { path.parent().unwrap_or(&path) } else { &path };
-        let name = named.file_name().map_or(path_or_name.into(), |name| name.to_string_lossy().into_owned());
-        return read_image_set(given, &name);
+        let name = named.file_name().map_or(shown.clone(), OsStr::to_string_lossy);
+        return read_image_set(given, &name, "");
     }
     let candidates = [
-        data_dir.join(path_or_name).join("test"),
-        data_dir.join(path_or_name).join(path_or_name),
-        data_dir.join(path_or_name),
-        data_dir.join(format!("{path_or_name}.zip")),
-        data_dir.join(format!("{path_or_name}.tar")),
-        data_dir.join(format!("{path_or_name}.tar.gz")),
-        data_dir.join(format!("{path_or_name}.tgz")),
+        data_dir.join(given).join("test"),
+        data_dir.join(given).join(given),
+        data_dir.join(given),
+        data_dir.join(format!("{shown}.zip")),
+        data_dir.join(format!("{shown}.tar")),
+        data_dir.join(format!("{shown}.tar.gz")),
+        data_dir.join(format!("{shown}.tgz")),
     ];
     match candidates.iter().find(|path| path.exists()) {
-        Some(path) => read_image_set(path, path_or_name),
+        Some(path) => read_image_set(path, &shown, ""),
         None => {
-            let fetched = SOURCES.iter().any(|source| source.name == path_or_name);
-            let hint = if fetched { format!("; `eloc data {path_or_name}` fetches it") } else { String::new() };
+            let python = Cifar::named(&shown).and_then(|which| Some((python_version(data_dir, which)?, which)));
+            if let Some((found, which)) = python {
+                bail!("{}; `eloc data {shown}` fetches it", wanted_for_python(&found, which));
+            }
+            let fetched = SOURCES.iter().any(|source| source.name == shown);
+            let hint = if fetched { format!("; `eloc data {shown}` fetches it") } else { String::new() };
             bail!(
-                "`{path_or_name}`: expected uniform, gaussian, patterns, shapes, cifar10, cifar100, a path, or a folder or \
+                "`{shown}`: expected uniform, gaussian, patterns, shapes, cifar10, cifar100, a path, or a folder or \
                  archive of that name in {}, found none{hint}",
                 data_dir.display()
             )
@@ -99,7 +107,7 @@ pub fn unpacked(name: &str, dir: &Path) -> Result<Option<PathBuf>> {
 /// The test images of a CIFAR set that is in `data_dir`, under the names that the page gives them.
 fn cifar_test(name: &str, data_dir: &Path) -> Result<Option<ImageSet>> {
     let Some(which) = Cifar::named(name) else { return Ok(None) };
-    let (_, file) = cifar_files(which);
+    let (_, file) = which.files();
     Ok(cifar(data_dir, which)?.map(|(_, test)| {
         let sources = (0..test.len()).map(|index| format!("{file} {index}")).collect();
         ImageSet { name: name.to_owned(), images: test.images, sources, skipped: Vec::new() }
@@ -134,51 +142,81 @@ fn shapes(count: usize, _seed: u64) -> ImageSet {
     ImageSet { name: "shapes".to_owned(), images: set.images, sources, skipped: Vec::new() }
 }
 
-/// Unlabelled images of a folder, an archive or a file, as a set called `name`; `name` is also the source of the image
-/// in a file.
-pub fn read_image_set(path: &Path, name: &str) -> Result<ImageSet> {
-    let set = || {
+/// Unlabelled images of a folder, an archive or a file, as a set called `name`.
+///
+/// The sources of those in a folder or an archive are their paths in it behind `prefix`; that of a file is `name`.
+pub fn read_image_set(path: &Path, name: &str, prefix: &str) -> Result<ImageSet> {
+    let set = || -> Result<ImageSet> {
         let loaded = if path.is_dir() {
-            load_files(files_below(path)?)?
+            below(prefix, load_files(files_below(path)?)?)
         } else if is_archive(path)? {
-            load_archive(path)?
+            below(prefix, load_archive(path)?)
         } else {
             vec![(name.to_owned(), load_file(path))]
         };
-        collect_set(name, loaded)
+        let set = collect_set(name, loaded);
+        check_any(&set)?;
+        Ok(set)
     };
     set().with_context(|| path.display().to_string())
 }
 
 fn is_archive(path: &Path) -> Result<bool> {
-    let mut head = Vec::new();
-    File::open(path)?.take(262).read_to_end(&mut head)?;
-    Ok(Format::detect(&head).is_some())
+    // Opening a pipe would wait for somebody to write to it.
+    Ok(fs::metadata(path)?.is_file() && Format::of(&mut File::open(path)?)?.is_some())
 }
 
-fn collect_set(name: &str, loaded: Vec<Loaded>) -> Result<ImageSet> {
+/// What was found in a folder or an archive, without what comes with CIFAR's files, and each source behind `prefix`.
+fn below(prefix: &str, loaded: Vec<Loaded>) -> Vec<Loaded> {
+    let of_set = loaded.into_iter().filter(|(source, _)| !Cifar::has_note(source));
+    // An entry of an archive may have an absolute path.
+    let named = |source: String| match prefix {
+        "" => source,
+        prefix => format!("{prefix}{}", source.trim_start_matches('/')),
+    };
+    of_set.map(|(source, images)| (named(source), images)).collect()
+}
+
+fn collect_set(name: &str, loaded: Vec<Loaded>) -> ImageSet {
     let mut set = ImageSet {
         name: name.to_owned(),
         images: Vec::with_capacity(loaded.len() * PIXELS),
         sources: Vec::with_capacity(loaded.len()),
         skipped: Vec::new(),
     };
-    for (source, image) in loaded {
-        match image {
-            Ok(image) => {
-                set.images.extend(image);
-                set.sources.push(source);
+    for (source, images) in loaded {
+        match images {
+            Ok(images) => {
+                let count = images.len() / PIXELS;
+                set.images.extend(images);
+                if Cifar::has_file(&source) {
+                    set.sources.extend((0..count).map(|index| format!("{source} {index}")));
+                } else {
+                    set.sources.push(source);
+                }
             }
             Err(error) => set.skipped.push((source, format!("{error:#}"))),
         }
     }
-    match set.skipped.first() {
-        _ if !set.is_empty() => Ok(set),
-        None => Err(anyhow!("expected at least one image, found no file")),
-        Some((source, reason)) => Err(anyhow!(
-            "expected at least one readable image, found {} other files, the first `{source}`: \
-             {reason}",
-            set.skipped.len()
-        )),
+    set
+}
+
+/// Refuses a set of which nothing could be read, and names what was found.
+fn check_any(set: &ImageSet) -> Result<()> {
+    if !set.is_empty() {
+        return Ok(());
+    }
+    match &set.skipped[..] {
+        [] => bail!("expected at least one image, found no file"),
+        [(source, reason)] => bail!("expected at least one readable image, found `{source}`: {reason}"),
+        all => {
+            all.iter()
+                .take(MOST_NAMED)
+                .for_each(|(source, reason)| output::note(format_args!("eloc: {source}: {reason}")));
+            if all.len() > MOST_NAMED {
+                output::note(format_args!("eloc: and {} other files", all.len() - MOST_NAMED));
+            }
+            bail!("expected at least one readable image, found {} other files", all.len())
+        }
     }
 }

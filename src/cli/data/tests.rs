@@ -253,10 +253,78 @@ fn generated_sets_have_a_size_and_follow_the_seed() {
 fn image_set_without_a_readable_image_is_rejected() {
     let empty = folder(&[(".hidden", png(1))]);
     let text = folder(&[("a.txt", b"text".to_vec()), ("b.txt", b"text".to_vec())]);
-    for (dir, part) in [(&empty, "found no file"), (&text, "found 2 other files, the first `a.txt`")] {
+    for (dir, part) in [(&empty, "found no file"), (&text, "found 2 other files")] {
         let path = dir.path().display().to_string();
         assert_contains(&message(image_set(&path, Path::new(""), 0)), &[&path, part]);
     }
+}
+
+#[test]
+fn cifar_files_are_images_wherever_they_are() {
+    let files = [
+        ("a/test_batch.bin", cifar_file(1, 10, 7)),
+        ("a/batches.meta.txt", b"airplane".to_vec()),
+        ("a/readme.html", b"<html>".to_vec()),
+        ("test.bin", cifar_file(2, 100, 8)),
+        ("train.bin", cifar_file(2, 100, 9)[1..].to_vec()),
+        ("b.png", png(1)),
+    ];
+    let archives = folder(&[("set.zip", zip(&files)), ("set.tgz", tar_gz(&files))]);
+    let unpacked = folder(&files);
+    for path in [unpacked.path().to_owned(), archives.path().join("set.zip"), archives.path().join("set.tgz")] {
+        let set = image_set(&path, Path::new("no data"), 0).unwrap();
+        assert_eq!(set.len(), 111);
+        assert_eq!((set.sources[9].as_str(), set.sources[10].as_str()), ("a/test_batch.bin 9", "b.png"));
+        assert_eq!((set.sources[11].as_str(), set.sources[110].as_str()), ("test.bin 0", "test.bin 99"));
+        assert_eq!(greys(&set.images), [vec![7; 10], vec![1], vec![8; 100]].concat());
+        assert_eq!((set.skipped.len(), set.skipped[0].0.as_str()), (1, "train.bin"));
+        assert_contains(&set.skipped[0].1, &["CIFAR file: expected one or more records of 3074 bytes"]);
+    }
+}
+
+#[test]
+fn what_systems_leave_behind_is_no_image_and_no_class() {
+    let files = [
+        ("cat/0.png", png(1)),
+        ("cat/1.png", png(2)),
+        ("cat/Thumbs.db", b"".to_vec()),
+        ("cat/Desktop.ini", b"".to_vec()),
+        ("cat/@eaDir/0.png/SYNOPHOTO_THUMB_M.png", png(9)),
+        ("dog/0.png", png(3)),
+        ("dog/1.png", png(4)),
+        ("$RECYCLE.BIN/$R1.png", png(9)),
+        ("System Volume Information/tracking.log", b"".to_vec()),
+        ("lost+found/#1.png", png(9)),
+    ];
+    let dir = folder(&files);
+    let set = image_set(dir.path(), Path::new("no data"), 0).unwrap();
+    assert_eq!((greys(&set.images), set.skipped), (vec![1, 2, 3, 4], vec![]));
+    assert_eq!(image_folder(dir.path(), 0, 0.5).unwrap().0.classes, ["cat", "dog"]);
+}
+
+#[test]
+fn python_version_of_cifar_is_told_from_the_binary_one() {
+    let dir = folder(&[("cifar-10-batches-py/data_batch_1", b"".to_vec())]);
+    let found = message(image_set("cifar10", dir.path(), 0));
+    assert_contains(&found, &["cifar-10-batches-py: expected the binary version, cifar-10-binary.tar.gz"]);
+    assert!(!message(image_set("cifar100", dir.path(), 0)).contains("Python"));
+}
+
+#[test]
+fn archive_of_another_kind_is_refused_by_name() {
+    let dir = folder(&[("set.zip", b"\xfd7zXZ\0...".to_vec())]);
+    assert_contains(&message(image_set("set", dir.path(), 0)), &["expected zip, tar or tar.gz, found xz"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn set_whose_path_is_not_unicode_is_read() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = folder(&[("a.png", png(1))]);
+    let path = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&path).unwrap();
+    fs::rename(dir.path().join("a.png"), path.join("a.png")).unwrap();
+    assert_eq!(image_set(&path, Path::new("no data"), 0).unwrap().name, "caf\u{fffd}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Which images a command works on: data sets by name, by folder, or made on the spot.
 
-use std::path::Path;
+use std::{ffi::OsStr, path::Path};
 
 use anyhow::{Result, bail, ensure};
 use eloc::{
@@ -13,7 +13,7 @@ use eloc::{
 
 use super::{
     args::DataArgs,
-    cifar::{cifar, has_cifar},
+    cifar::{cifar, has_cifar, python_version, wanted_for_python},
     download, folder, sets,
 };
 use crate::cli::output;
@@ -105,7 +105,7 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
 }
 
 /// The out-of-distribution set called `name`: a file, a folder, an archive, a set in the data folder, or noise.
-pub fn image_set(name: &str, args: &DataArgs) -> Result<ImageSet> {
+pub fn image_set(name: &OsStr, args: &DataArgs) -> Result<ImageSet> {
     Ok(reported(sets::image_set(name, &args.dir(), NOISE_SEED)?))
 }
 
@@ -115,19 +115,12 @@ pub fn images_at(path: &Path) -> Result<ImageSet> {
         bail!("{}: expected an image, a folder or an archive, found nothing", path.display());
     }
     let name = path.to_string_lossy();
-    let mut set = sets::read_image_set(path, &name)?;
-    if set.sources != [name.as_ref()] {
-        let skipped = set.skipped.iter_mut().map(|(source, _)| source);
-        for source in set.sources.iter_mut().chain(skipped) {
-            // An entry of an archive may have an absolute path.
-            *source = format!("{}/{}", name.trim_end_matches('/'), source.trim_start_matches('/'));
-        }
-    }
-    Ok(set)
+    sets::read_image_set(path, &name, &format!("{}/", name.trim_end_matches('/')))
 }
 
-/// Says on the error stream which files were skipped.
-fn reported(set: ImageSet) -> ImageSet {
+/// Says on the error stream which files were skipped; the name may stand in a table then.
+fn reported(mut set: ImageSet) -> ImageSet {
+    set.name = output::in_one_line(&set.name);
     if let Some((source, reason)) = set.skipped.first() {
         let (name, count) = (&set.name, set.skipped.len());
         output::note(format_args!("{name}: {count} files were skipped, the first {source}: {reason}"));
@@ -150,6 +143,9 @@ fn cifar_or_download(which: Cifar, args: &DataArgs) -> Result<TrainingData> {
     let (train, test) = match cifar(&dir, which)? {
         Some(sets) => sets,
         None => {
+            if let Some(found) = python_version(&dir, which) {
+                output::note(wanted_for_python(&found, which));
+            }
             let archive = download::fetch(name, &dir, args.mirror.as_deref())?;
             match cifar(&dir, which)? {
                 Some(sets) => sets,

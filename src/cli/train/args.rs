@@ -1,6 +1,6 @@
 //! What `eloc train` is told, and the recipe and folds that follow from it.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -64,7 +64,7 @@ pub struct TrainArgs {
     /// Out-of-distribution images (name or path) to validate each epoch against, beside the held-out images of the left-out
     /// classes; with --select paper or reference in their place. --select last writes it down and chooses nothing by it.
     #[arg(long)]
-    pub validation_ood: Option<String>,
+    pub validation_ood: Option<OsString>,
     /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.
     #[arg(long, requires = "averaged_epochs")]
     pub start_from: Option<PathBuf>,
