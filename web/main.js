@@ -114,6 +114,7 @@ function follow() {
   });
   importer.addEventListener("change", throttled(update, 100));
   importer.addEventListener("problem", ({ detail }) => problem(detail.label, detail.reason));
+  importer.addEventListener("stopped", ({ detail }) => notice(`Reading stopped. ${detail.reason}`, "error"));
   importer.addEventListener("weights", ({ detail }) => networks.bring(detail.files));
   settings.addEventListener("change", ({ detail: { names } }) => {
     const odinChanged = ODIN.some((name) => names.includes(name));
