@@ -1,4 +1,5 @@
-// Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date.
+// Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date. start.js loads it where
+// the browser can run it.
 //
 // Behind this door lie two rooms. views/ shows things and listens to the visitor: one file for each part of the page, of which
 // gallery.js is a good one to begin with. engine/ works on images and networks, in workers, and knows nothing of the page:
@@ -58,6 +59,7 @@ bind();
 follow();
 showPublished().catch((error) => byId("published").append(`The published results could not be loaded. ${error.message}`));
 networks.start();
+byId("not-started").remove();
 
 /** What the page says about the ensemble. */
 function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
