@@ -64,11 +64,14 @@ test("without JavaScript the page says that it needs it", inPage(async (page) =>
   assert.match(await page.locator("body").innerText(), /This page needs JavaScript/);
 }, { javaScriptEnabled: false }));
 
+/** Adds a security policy to the page's own, as a host may. */
+const withPolicy = (page, policy) => page.route(`${site.origin}/`, async (route) => {
+  const response = await route.fetch();
+  await route.fulfill({ response, headers: { ...response.headers(), "content-security-policy": policy } });
+});
+
 test("a page whose script is blocked says so after some seconds", inPage(async (page) => {
-  await page.route(`${site.origin}/`, async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, headers: { ...response.headers(), "content-security-policy": "script-src 'none'" } });
-  });
+  await withPolicy(page, "script-src 'none'");
   await page.goto(site.origin);
   const hint = page.locator("#not-started");
   assert.equal(await hint.isVisible(), false);
@@ -148,6 +151,15 @@ test("a page whose workers cannot be loaded gives up at once, and does not blame
   await until(page, ["failed"]);
   const told = (await notices(page)).join("\n");
   assert.match(told, /A newer version of this page/);
+  assert.doesNotMatch(told, /graphics|failed \(/);
+}));
+
+test("a page that may start no workers says so once", inPage(async (page) => {
+  await withPolicy(page, "worker-src 'none'");
+  await page.goto(site.origin);
+  await until(page, ["failed"]);
+  const told = (await notices(page)).join("\n");
+  assert.match(told, /does not let this page start a background worker/);
   assert.doesNotMatch(told, /graphics|failed \(/);
 }));
 

@@ -3,7 +3,7 @@
 /** A worker that will not answer any more, or an answer that took too long. */
 export class WorkerGone extends Error {}
 
-/** A worker whose script cannot be loaded: the next one would fare no better. */
+/** A worker that cannot be started, or whose script cannot be loaded: the next one would fare no better. */
 export class WorkerMissing extends WorkerGone {}
 
 const ADDRESS = new URL("./worker.js", import.meta.url).href;
@@ -19,6 +19,7 @@ const SCRIPT = URL.createObjectURL(new Blob([`
     early.push(event.data);
   };
   addEventListener("message", keep);
+  addEventListener("messageerror", () => postMessage({ event: "crashed", message: "A message to the worker was damaged." }));
   import(${JSON.stringify(ADDRESS)}).then(() => {
     removeEventListener("message", keep);
     for (const data of early) dispatchEvent(new MessageEvent("message", { data }));
@@ -55,11 +56,11 @@ export class WorkerClient {
       waiting.reject(new WorkerGone(data.error.message));
       this.end(data.error.message);
     });
+    this.#worker.addEventListener("messageerror", () => this.#crashed("A message of the worker was damaged."));
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
-      const message = event.message || "The worker could not be started.";
-      this.end(message);
-      this.#onEvent({ event: "crashed", message });
+      if (event.message) this.#crashed(event.message);
+      else this.#end(new WorkerMissing("The browser does not let this page start a background worker; a setting or an extension may forbid it."));
     });
   }
 
@@ -77,12 +78,24 @@ export class WorkerClient {
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, limitMs });
       if (this.#waiting.size === 1) this.#watch();
-      this.#worker.postMessage({ id, type, input }, transfer);
+      try {
+        this.#worker.postMessage({ id, type, input }, transfer);
+      } catch (error) {
+        // What was never sent has no answer to wait for.
+        this.#waiting.delete(id);
+        this.#watch();
+        reject(error);
+      }
     });
   }
 
   /** Stops the worker at once; what it still owed is rejected with `reason`. */
   end(reason = "The worker was stopped.") { this.#end(new WorkerGone(reason)); }
+
+  #crashed(message) {
+    this.end(message);
+    this.#onEvent({ event: "crashed", message });
+  }
 
   #end(error) {
     if (this.#gone !== null) return;
