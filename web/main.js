@@ -1,4 +1,5 @@
-// Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date.
+// Puts the page together: loads the program, binds what can be clicked, and keeps everything up to date. start.js loads it where
+// the browser can run it.
 //
 // Behind this door lie two rooms. views/ shows things and listens to the visitor: one file for each part of the page, of which
 // gallery.js is a good one to begin with. engine/ works on images and networks, in workers, and knows nothing of the page:
@@ -10,12 +11,12 @@ import { Importer } from "./engine/import.js";
 import { Scorer } from "./engine/scorer.js";
 import { Details } from "./views/details.js";
 import { setUpDevice, showReport } from "./views/device.js";
-import { byId, el, onClick, throttled } from "./views/dom.js";
+import { byId, el, onClick, throttled, write } from "./views/dom.js";
 import { Evaluator } from "./views/evaluator.js";
 import { csvOf, download } from "./views/export.js";
 import { Gallery } from "./views/gallery.js";
 import { setUpInput } from "./views/input.js";
-import { clearProblems, notice, problem, say } from "./views/messages.js";
+import { clearProblems, downloadProblems, notice, problem, say } from "./views/messages.js";
 import { Networks } from "./views/networks.js";
 import { ODIN, settings } from "./views/settings.js";
 import { setUpSettings, showSettings } from "./views/settingsform.js";
@@ -58,6 +59,7 @@ bind();
 follow();
 showPublished().catch((error) => byId("published").append(`The published results could not be loaded. ${error.message}`));
 networks.start();
+byId("not-started").remove();
 
 /** What the page says about the ensemble. */
 function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
@@ -66,9 +68,9 @@ function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
   byId("lead").textContent = `${number} small ${folds.length === 1 ? "classifier" : "classifiers"}`;
   const unseen = folds.map((fold) => fold.left_out.length), most = Math.max(...unseen);
   const never = most === 0 ? "" : `; each has never seen ${unseen.every((count) => count === most) ? "" : "up to "}${most} of them`;
-  byId("knows").textContent = classes.length > 20
+  write(byId("knows"), classes.length > 20
     ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}${never}.`
-    : `They know ${listed(classes)}${never}.`;
+    : `They know ${listed(classes)}${never}.`);
   gallery.setClasses(classes);
   choosePublished(dataset);
   evaluator.ensembleChanged();
@@ -94,6 +96,7 @@ function bind() {
   setUpWork(scorer, importer, update);
   byId("clear").addEventListener("click", clearGallery);
   byId("problems-clear").addEventListener("click", clearProblems);
+  byId("problems-csv").addEventListener("click", downloadProblems);
   byId("export-csv").addEventListener("click", () =>
     scorer.ensemble && download("eloc-scores.csv", "text/csv", csvOf(scorer, [gallerySet], scorer.scoreNames)));
   setUpDevice(scorer, analyst, () => networks.selfTest);
@@ -114,6 +117,7 @@ function follow() {
   });
   importer.addEventListener("change", throttled(update, 100));
   importer.addEventListener("problem", ({ detail }) => problem(detail.label, detail.reason));
+  importer.addEventListener("stopped", ({ detail }) => notice(`Reading stopped. ${detail.reason}`, "error"));
   importer.addEventListener("weights", ({ detail }) => networks.bring(detail.files));
   settings.addEventListener("change", ({ detail: { names } }) => {
     const odinChanged = ODIN.some((name) => names.includes(name));

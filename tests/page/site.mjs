@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
-const ROOT = resolve(import.meta.dirname, "../..");
+export const ROOT = resolve(import.meta.dirname, "../..");
 const { chromium } = createRequire(`${resolve(process.env.TOOLS ?? join(ROOT, "target/tools"))}/`)("playwright-core");
 
 /** The networks that the page starts with. */
@@ -34,12 +34,18 @@ export async function serve() {
   return { origin: `http://127.0.0.1:${port}`, stop: () => server.kill() };
 }
 
+/** A new browser; with a `profile`, the folder of what it keeps, its only context. */
+export function launch({ gpu = false, profile = null } = {}) {
+  const options = { executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: gpu ? [...FLAGS, ...GPU] : FLAGS };
+  return profile ? chromium.launchPersistentContext(profile, options) : chromium.launch(options);
+}
+
 /**
  * A new browser with the page open; `errors` collects what should not happen, `requests` every address asked for.
  * `prelude` is a script that runs in the workers before the page's own use of WebGPU.
  */
 export async function open(address, { gpu = false, prelude = "" } = {}) {
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: gpu ? [...FLAGS, ...GPU] : FLAGS });
+  const browser = await launch({ gpu });
   const page = await browser.newPage();
   const errors = [], requests = [];
   page.on("pageerror", (error) => errors.push(error.message));

@@ -1,5 +1,5 @@
 // Asks for arithmetic: scores from logits, metrics, intervals, curves, generated images.
-import { WorkerClient, WorkerGone } from "./workers.js";
+import { WorkerClient, WorkerGone, WorkerMissing } from "./workers.js";
 
 /** Arithmetic in a worker of its own, started anew when it dies. */
 export class Analyst {
@@ -28,15 +28,20 @@ export class Analyst {
       try {
         return await (await this.#ready()).ask(type, input);
       } catch (error) {
-        if (!(error instanceof WorkerGone) || attempt === 2) throw error;
+        if (!(error instanceof WorkerGone) || error instanceof WorkerMissing || attempt === 2) throw error;
       }
     }
   }
 
   #ready() {
     if (this.#client?.alive) return this.#starting;
-    this.#client = new WorkerClient();
-    this.#starting = this.#start(this.#client);
+    const client = new WorkerClient();
+    this.#client = client;
+    this.#starting = this.#start(client).catch((error) => {
+      // One that started halfway is of no use; the next question gets a new one.
+      client.end(error.message);
+      throw error;
+    });
     return this.#starting;
   }
 

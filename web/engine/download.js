@@ -1,12 +1,17 @@
-// Fetches the page's files and counts their bytes on the way.
+// Fetches the page's files and counts their bytes on the way. What the browser has kept of them may be damaged; then they are
+// fetched anew.
 
 /**
  * Fetches and compiles the module; its bytes are counted on the side, so that the browser can still cache its code.
  * @param {(bytes: number, total: number | null) => void} onBytes total is null where the server does not say
  * @returns {Promise<WebAssembly.Module>}
  */
-export async function compileModule(onBytes) {
-  const response = await request(new URL("../eloc_bg.wasm.gz", import.meta.url).href);
+export function compileModule(onBytes) {
+  return fresh((options) => compile(options, onBytes));
+}
+
+async function compile(options, onBytes) {
+  const response = await request(new URL("../eloc_bg.wasm.gz", import.meta.url).href, options);
   // Some hosts take the ending for an encoding, which the browser then undoes by itself.
   const encoded = response.headers.has("content-encoding");
   const total = encoded ? null : Number(response.headers.get("content-length")) || null;
@@ -20,6 +25,20 @@ export async function compileModule(onBytes) {
   }));
   const plain = encoded ? counted : counted.pipeThrough(new DecompressionStream("gzip"));
   return WebAssembly.compileStreaming(new Response(plain, { headers: { "Content-Type": "application/wasm" } }));
+}
+
+/**
+ * Does `work` with what the browser may have kept; where that fails, once more with what the server sends.
+ * @template T
+ * @param {(options: RequestInit) => Promise<T>} work options of the request
+ * @returns {Promise<T>}
+ */
+export async function fresh(work) {
+  try {
+    return await work({});
+  } catch {
+    return work({ cache: "reload" });
+  }
 }
 
 /** What `address` holds; an error that names it where there is nothing. */
@@ -43,7 +62,10 @@ export async function collect(response, onBytes) {
   const chunks = [];
   let length = 0;
   const reader = response.body.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+  const next = () => reader.read().catch((error) => {
+    throw new Error(`${response.url} could not be loaded to its end (${error.message}).`);
+  });
+  for (let part = await next(); !part.done; part = await next()) {
     chunks.push(part.value);
     length += part.value.length;
     onBytes(length);

@@ -1,5 +1,14 @@
 // What was dropped, picked or pasted, as files: all of them in the command line's order, or those that are asked for.
 
+/** Folders below a dropped one, and what they may hold together: far more than the page takes, and an end of every walk. */
+const DEPTH_MAX = 64, ENTRIES_MAX = 500_000;
+
+/** Names need not be text; Chromium hands out an entry without a name then, which leads back to the folder that it lies in. */
+const UNNAMED = {
+  label: "(a name that is no text)",
+  reason: "The browser cannot open what has a name of other bytes than text (UTF-8). Rename it, or put it into an archive.",
+};
+
 const IMAGE = /\.(png|jpe?g|jfif|webp|bmp|gif)$/i, ARCHIVE = /\.(zip|tar|tgz|gz)$/i;
 
 /**
@@ -16,12 +25,13 @@ const IMAGE = /\.(png|jpe?g|jfif|webp|bmp|gif)$/i, ARCHIVE = /\.(zip|tar|tgz|gz)
 export async function droppedItems(transfer, problem) {
   // The entries must be taken before the first wait: afterwards the browser empties the list.
   const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
-  return Promise.all(entries.filter(Boolean).map(async (entry) => {
-    if (entry instanceof File) return { name: entry.name, files: [{ file: entry, path: entry.name }] };
-    const files = [];
-    await walk(entry, entry.name, files, problem);
-    return { name: entry.name, files: sorted(files) };
-  }));
+  const items = [];
+  for (const entry of entries) {
+    if (!entry?.name) problem(UNNAMED.label, UNNAMED.reason);
+    else if (entry instanceof File) items.push({ name: entry.name, files: [{ file: entry, path: entry.name }] });
+    else items.push({ name: entry.name, files: sorted(await filesBelow(entry, problem)) });
+  }
+  return items;
 }
 
 /** The files of a picker; those of a folder picker belong together. @returns {Item[]} */
@@ -74,21 +84,55 @@ export function byClass(files) {
     .sort((a, b) => compare(a.parts[0], b.parts[0]) || compare(a.parts[1], b.parts[1])).map(({ file }) => file);
 }
 
-async function walk(entry, path, files, problem) {
-  try {
-    if (entry.isFile) {
+/**
+ * All files of a dropped file or folder. Whatever the browser says of it, the walk ends: what is without a name may be the folder
+ * itself once more, and a folder may contain itself.
+ * @param {FileSystemEntry} top
+ * @param {(path: string, reason: string) => void} problem
+ */
+export async function filesBelow(top, problem) {
+  const files = [], folders = [];
+  let met = 0;
+  const take = async ({ entry, path, depth, parent }) => {
+    const { name, fullPath } = entry;
+    const leadsBack = [".", ".."].includes(name) || parent !== undefined && fullPath === parent.fullPath;
+    if (!name || leadsBack) return problem(path, UNNAMED.reason);
+    if (entry.isDirectory && depth > DEPTH_MAX) return problem(path, `Only ${DEPTH_MAX} folders within each other are opened.`);
+    if (entry.isDirectory) return folders.push({ entry, path, depth });
+    try {
       files.push({ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), path });
-      return;
+    } catch (error) {
+      problem(path, error.message);
     }
-    const reader = entry.createReader();
-    for (;;) {
-      // Browsers hand out at most 100 entries a call; an empty answer is the end.
-      const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (entries.length === 0) return;
-      await Promise.all(entries.map((child) => walk(child, `${path}/${child.name}`, files, problem)));
+  };
+  await take({ entry: top, path: top.name, depth: 0 });
+  while (folders.length > 0) {
+    const folder = folders.pop();
+    const below = (entry) =>
+      ({ entry, path: `${folder.path}/${entry.name || UNNAMED.label}`, depth: folder.depth + 1, parent: folder.entry });
+    try {
+      for await (const entries of batches(folder.entry)) {
+        met += entries.length;
+        if (met > ENTRIES_MAX) {
+          problem(top.name, `More than ${ENTRIES_MAX.toLocaleString("en-US")} files and folders; the rest was left out.`);
+          return files;
+        }
+        await Promise.all(entries.map((entry) => take(below(entry))));
+      }
+    } catch (error) {
+      problem(folder.path, error.message);
     }
-  } catch (error) {
-    problem(path, error.message);
+  }
+  return files;
+}
+
+/** What lies in a folder: browsers hand out at most 100 entries a call, and an empty answer is the end. */
+async function* batches(folder) {
+  const reader = folder.createReader();
+  for (;;) {
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return;
+    yield entries;
   }
 }
 

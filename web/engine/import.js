@@ -2,7 +2,7 @@
 import { IMAGE_BYTES, IMAGE_LIMIT } from "./imageset.js";
 import { WorkerClient, WorkerGone } from "./workers.js";
 
-/** Emits "change" (progress), "weights" { files }, and "problem" { label, reason }. */
+/** Emits "change" (progress), "weights" { files }, "problem" { label, reason }, and "stopped" { reason } when nothing can be read. */
 export class Importer extends EventTarget {
   #module;
   #room;
@@ -40,9 +40,9 @@ export class Importer extends EventTarget {
    */
   read(name, set, files, { limit = Infinity, added, ended = () => {} }) {
     this.#jobs.push({
-      name, set, files, limit, added, ended, weights: new Map(), problems: new Set(),
-      // Where to begin: a file, and how many of its images are in the set already.
-      file: 0, taken: 0, progress: { file: 1, files: files.length, images: 0 },
+      name, set, files, limit, added, ended, weights: new Map(), problems: 0,
+      // Where to begin: a file, how many of its images are in the set already, and how many of its problems are told.
+      file: 0, taken: 0, told: 0, progress: { file: 1, files: files.length, images: 0 },
     });
     if (!this.#current) this.#run();
   }
@@ -87,8 +87,8 @@ export class Importer extends EventTarget {
 
   async #job(job) {
     let halted = false, full = false, client = null, reading = "";
-    /** Images of the first file that an earlier reading left in the set. */
-    let skip = job.taken;
+    /** Images of the first file that an earlier reading left in the set, and problems that it told: they come again. */
+    let skip = job.taken, known = job.told;
     job.halt = () => {
       halted = true;
       client?.end();
@@ -96,13 +96,15 @@ export class Importer extends EventTarget {
     const module = await this.#module;
     const hear = ({ event, label, ...message }) => {
       if (halted) return;
-      if (event === "problem") this.#problem(job, label, message.reason);
       // What an archive holds lies, as it were, in a folder of the archive's name.
-      if (event === "weights") job.weights.set(label === reading ? label : `${reading}/${label}`, message.bytes);
+      const path = label === reading ? label : `${reading}/${label}`;
+      if (event === "problem" && known > 0) known -= 1;
+      else if (event === "problem") this.#problem(job, path, message.reason);
+      if (event === "weights") job.weights.set(path, message.bytes);
       if (event === "images") {
-        const known = Math.min(skip, message.labels.length);
-        skip -= known;
-        full = this.#take(job, message, known);
+        const again = Math.min(skip, message.labels.length);
+        skip -= again;
+        full = this.#take(job, message, again);
         if (full) job.halt();
       }
     };
@@ -111,11 +113,16 @@ export class Importer extends EventTarget {
       job.progress.file = job.file + 1;
       reading = path;
       this.dispatchEvent(new Event("change"));
-      try {
-        if (!client?.alive) {
-          client = new WorkerClient(hear);
+      if (!client?.alive) {
+        client = new WorkerClient(hear);
+        try {
           await client.ask("start", { module });
+        } catch (error) {
+          if (!halted) this.#stopFor(error);
+          break;
         }
+      }
+      try {
         await client.ask("read", { file, name: path });
       } catch (error) {
         if (halted) break;
@@ -123,12 +130,19 @@ export class Importer extends EventTarget {
         const reason = error instanceof WorkerGone ? `The reader stopped at this file (${error.message}).` : error.message;
         this.#problem(job, path, reason);
       }
-      job.taken = skip = 0;
+      job.taken = skip = job.told = known = 0;
     }
     client?.end();
     if (halted && !full) return;
     if (job.weights.size > 0) this.dispatchEvent(new CustomEvent("weights", { detail: { files: job.weights } }));
-    else if (job.progress.images === 0 && job.problems.size === 0) this.#problem(job, job.name, "expected images or weights, found none");
+    else if (job.progress.images === 0 && job.problems === 0) this.#problem(job, job.name, "expected images or weights, found none");
+  }
+
+  /** Without a reader no file can be read: what is left can be gone on with. */
+  #stopFor({ message }) {
+    this.stop();
+    this.dispatchEvent(new CustomEvent("stopped", { detail: { reason: message } }));
+    this.dispatchEvent(new Event("change"));
   }
 
   /** Adds images to the job's set, but for the first `known`; true when no more should come. */
@@ -149,11 +163,9 @@ export class Importer extends EventTarget {
     return wanted < offered || job.set.count >= job.limit;
   }
 
-  /** Tells of a problem, once: a file that is read again has the same ones. */
   #problem(job, label, reason) {
-    const key = [job.file, label, reason].join("\n");
-    if (job.problems.has(key)) return;
-    job.problems.add(key);
+    job.problems += 1;
+    job.told += 1;
     this.dispatchEvent(new CustomEvent("problem", { detail: { label, reason } }));
   }
 }

@@ -2,8 +2,8 @@
 // that does not work.
 //
 // In: work that asks the worker. Out: its answers. After three losses without progress the CPU takes over; when that is lost
-// as often, it gives up and says why in `failure`.
-import { WorkerClient, WorkerGone } from "./workers.js";
+// as often, or no worker can be loaded, it gives up and says why in `failure`.
+import { WorkerClient, WorkerGone, WorkerMissing } from "./workers.js";
 
 const LOSSES_ALLOWED = 3;
 /** Drivers can take long to open a device, and some never do. */
@@ -107,6 +107,7 @@ export class Runner {
     if (!eased && !(error instanceof WorkerGone)) return this.fail(error);
     this.#drop(error.message);
     if (eased) return;
+    if (error instanceof WorkerMissing) return this.fail(error);
     this.#losses += 1;
     const device = this.backend === "webgpu" ? "graphics device, or the program on it," : "program";
     if (this.#losses < LOSSES_ALLOWED) {
@@ -193,7 +194,8 @@ export class Runner {
   #hear({ event, message, outOfMemory }) {
     if (event !== "gpu-error") {
       // While something is asked, its failure tells; a worker lost in a quiet moment is replaced when it is next needed.
-      if (this.#asking === 0) this.#on.notice("The graphics device was lost while nothing was to be done. The next image gets a new one.", "warning");
+      const device = this.backend === "webgpu" ? "graphics device" : "program";
+      if (this.#asking === 0) this.#on.notice(`The ${device} was lost while nothing was to be done. The next image gets a new one.`, "warning");
       return;
     }
     if (outOfMemory) return this.#client.end(`Out of graphics memory: ${message}`);

@@ -1,5 +1,5 @@
 // A card: one image with its verdict, class and score.
-import { el, paint } from "./dom.js";
+import { el, paint, write } from "./dom.js";
 import { VERDICTS, className, scoreText, verdict } from "./verdict.js";
 
 /** A card without content; `open` is called when it is chosen. */
@@ -24,8 +24,8 @@ export function fillCard(card, scorer, set, index) {
   else delete card.dataset.score;
   badge.textContent = VERDICTS[kind];
   const name = className(scorer, set, index);
-  classLine.textContent = name ? `${name} ${Math.round(100 * set.probabilities[index])} %` : "";
+  write(classLine, name ? `${name} ${Math.round(100 * set.probabilities[index])} %` : "");
   scoreLine.textContent = scoreText(scorer, set, index);
-  label.textContent = set.labels[index];
-  label.title = set.labels[index];
+  write(label, set.labels[index]);
+  label.title = label.textContent;
 }

@@ -1,5 +1,5 @@
 // The details of one image: a panel that shows what the folds say about it, and how the perturbation's settings change that.
-import { byId, debounced, el, paint } from "./dom.js";
+import { byId, debounced, el, paint, write } from "./dom.js";
 import { showClasses, showFolds, showMaps, showScores } from "./explanation.js";
 import { ODIN, settings } from "./settings.js";
 import { VERDICTS, className, scoreText, timesThreshold, verdict } from "./verdict.js";
@@ -59,7 +59,7 @@ export class Details {
     this.#cover();
     this.#panel.dataset.index = index;
     paint(byId("details-image"), set.pixels(index));
-    byId("details-name").textContent = set.labels[index];
+    write(byId("details-name"), set.labels[index]);
     byId("details-close").focus();
     this.#use(this.#scorer.odin);
   }
@@ -127,7 +127,7 @@ export class Details {
     const value = set.scored[this.#index] ? set.scores.eloc[this.#index].toFixed(6) : null, words = scoreText(this.#scorer, set, this.#index);
     const score = value === null ? "" : ` Score ${value}${words === value ? "" : `, ${words}`}.`;
     const guess = name ? ` The networks' best guess is ${name} (${percent(set.probabilities[this.#index])} %).` : "";
-    byId("details-verdict").replaceChildren(badge, `${guess}${score}`);
+    byId("details-verdict").replaceChildren(badge, el("span", {}, `${guess}${score}`));
   }
 
   async #explain() {

@@ -2,6 +2,7 @@
 import { selfTest } from "../engine/selftest.js";
 import { byId, el, onClick, table } from "./dom.js";
 import { notice } from "./messages.js";
+import { oneLine } from "./words.js";
 
 let lastTest = null;
 
@@ -63,7 +64,7 @@ export function showReport(scorer) {
     lines.push("", `adapter: vendor ${adapter.vendor || "unknown"}, architecture ${adapter.architecture || "unknown"}, device ${adapter.device || "unknown"}, ${adapter.description || "no description"}`,
       `features: ${adapter.features.join(", ")}`, "limits", ...Object.entries(adapter.limits).map(([name, value]) => `  ${name}: ${value}`));
   }
-  const text = lines.join("\n");
+  const text = lines.map(oneLine).join("\n");
   // The visitor may have selected some of it.
   if (byId("report").textContent !== text) byId("report").textContent = text;
 }

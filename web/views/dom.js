@@ -1,9 +1,11 @@
 // Small helpers to build the page: elements, pixels, and when to do what.
+import { oneLine } from "./words.js";
 
 export const byId = (id) => document.getElementById(id);
 
 /**
- * An element with attributes, listeners (`onclick: f`) and children; false, null and undefined leave an attribute out.
+ * An element with attributes, listeners (`onclick: f`) and children; false, null and undefined leave an attribute out. Text is kept
+ * to one line, since it may be the name of a file.
  * @param {string} tag
  * @param {Record<string, any>} attributes
  * @param {...(Node | string | null | undefined)} children
@@ -23,9 +25,13 @@ function dress(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...children.filter((child) => child !== null && child !== undefined)
+    .map((child) => (typeof child === "string" ? oneLine(child) : child)));
   return element;
 }
+
+/** Writes a text that may have names of files in it into an element. */
+export function write(element, text) { element.textContent = oneLine(text); }
 
 /** A table from a row of headings and rows of cells; the first cell of a row is its heading. */
 export function table(caption, headings, rows, attributes = {}) {

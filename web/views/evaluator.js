@@ -1,12 +1,12 @@
 // The evaluator: what the scores of its two sides say about the detector, kept up to date, and the files to take away.
 import { METRICS, compare, elocIntervals, elocMetrics, extent } from "../engine/study.js";
-import { byId, el, onClick, table, throttled } from "./dom.js";
+import { byId, el, onClick, table, throttled, write } from "./dom.js";
 import { csvOf, download, evaluationOf } from "./export.js";
 import { notice } from "./messages.js";
 import { settings } from "./settings.js";
 import { Sides } from "./sides.js";
 import { StudyView } from "./studyview.js";
-import { percent } from "./words.js";
+import { json, percent } from "./words.js";
 
 /** The panel; sides.js has the sets, studyview.js shows what comes of them. */
 export class Evaluator {
@@ -56,9 +56,9 @@ export class Evaluator {
     const shapes = manifest.dataset === "shapes";
     byId("generate-id-shapes").hidden = !shapes;
     const file = { cifar10: "test_batch.bin", cifar100: "test.bin" }[manifest.dataset];
-    byId("id-hint").textContent = shapes
+    write(byId("id-hint"), shapes
       ? "These networks know the built-in set of shapes."
-      : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`;
+      : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`);
     const before = byId("eval-score").value;
     byId("eval-score").replaceChildren(...this.#scorer.scoreNames.map(({ id, label }) => el("option", { value: id }, label)));
     if (before) byId("eval-score").value = before;
@@ -144,7 +144,7 @@ export class Evaluator {
     const { idSet, oodSets } = this.#sides;
     try {
       const content = await evaluationOf(this.#scorer, this.#analyst, idSet, oodSets, settings.get("definition"));
-      download("eloc-evaluation.json", "application/json", JSON.stringify(content, null, 1));
+      download("eloc-evaluation.json", "application/json", json(content));
     } catch (error) {
       notice(`The report could not be made. ${error.message}`, "error");
     }

@@ -1,6 +1,7 @@
 // Files for the visitor to keep: CSV, JSON and SVG.
 import { el } from "./dom.js";
 import { VERDICTS, className, verdict } from "./verdict.js";
+import { oneLine } from "./words.js";
 
 /** Hands `content` to the visitor as a file. */
 export function download(name, type, content) {
@@ -27,8 +28,11 @@ export function csvOf(scorer, sets, scoreNames) {
       ]);
     }
   }
-  return lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n";
+  return csv(lines);
 }
+
+/** Lines of cells as a file. */
+export function csv(lines) { return lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n"; }
 
 /**
  * An evaluation as the command line takes it to compare with: its own report, and every image's score.
@@ -58,8 +62,8 @@ function trueClasses(set, classes) {
 
 /** A cell; one that a spreadsheet would take for a formula is kept from being one. */
 function quoted(value) {
-  const text = typeof value === "string" && /^[=+\-@\t]/.test(value) ? `'${value}` : String(value);
-  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const text = oneLine(typeof value === "string" && /^[=+\-@]/.test(value) ? `'${value}` : String(value));
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** What the page looks like to a plot, for a file that has no page around it; light, as for print. */

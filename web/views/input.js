@@ -3,6 +3,9 @@ import { clipboardItems, droppedItems, pastedItems, pickedItems } from "../engin
 import { byId } from "./dom.js";
 import { notice, problem } from "./messages.js";
 
+/** A large folder takes seconds to look through, which is said after so long. */
+const LOOKING_MS = 500;
+
 /**
  * Binds all of them.
  * @typedef {import("../engine/files.js").Item[]} Items
@@ -42,12 +45,17 @@ function setUpDrop(target, take) {
   target.addEventListener("dragleave", (event) => over(event, false));
   target.addEventListener("drop", async (event) => {
     over(event, false);
+    let looking = null;
+    const soon = setTimeout(() => { looking = notice("Looking for files in what was dropped.", "info"); }, LOOKING_MS);
     try {
       const items = await droppedItems(event.dataTransfer, problem);
       if (items.length) take(items);
       else notice("Expected files to be dropped, found none.", "error");
     } catch (error) {
       notice(`What was dropped cannot be read. ${error.message}`, "error");
+    } finally {
+      clearTimeout(soon);
+      looking?.remove();
     }
   });
 }

@@ -45,7 +45,11 @@ class Settings extends EventTarget {
       if (value !== DEFAULTS[name]) hash.set(name, value);
     }
     const text = hash.toString();
-    history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+    try {
+      history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+    } catch {
+      // Some browsers refuse the hundredth change of the address in half a minute; the setting holds without.
+    }
     this.#announce(names);
   }
 

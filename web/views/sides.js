@@ -1,7 +1,7 @@
 // The two sides of the evaluator: which image sets are on them, how images come there, and the lists of what is there.
 import { byClass, imagesOf, isArchive, isImage, sampled } from "../engine/files.js";
 import { IMAGE_BYTES, ImageSet } from "../engine/imageset.js";
-import { byId, el, misfit } from "./dom.js";
+import { byId, el, misfit, write } from "./dom.js";
 import { notice } from "./messages.js";
 import { plural, whole } from "./words.js";
 
@@ -150,7 +150,7 @@ export class Sides {
     for (const set of this.sets) {
       const row = this.#rows.get(set) ?? this.#newRow(set);
       row.dataset.count = set.count;
-      row.firstChild.textContent = `${set.name}: ${plural(set.count, "image")}` + (this.#importer.unread(set) ? "; the rest is not read yet" : "");
+      write(row.firstChild, `${set.name}: ${plural(set.count, "image")}` + (this.#importer.unread(set) ? "; the rest is not read yet" : ""));
     }
     byId("eval-ood-choice").replaceChildren(...this.oodSets.map(({ name }) => el("option", {}, name)));
     byId("eval-ood-choice").selectedIndex = this.oodSets.indexOf(this.oodSet);

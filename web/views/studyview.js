@@ -1,7 +1,7 @@
 // Shows one comparison: the metric table, the plots with their tables, the threshold and the worst mistakes.
 import { METRICS, acceptedShare, lowestFirst } from "../engine/study.js";
 import { fillCard, newCard } from "./card.js";
-import { byId, el, table } from "./dom.js";
+import { byId, el, table, write } from "./dom.js";
 import { downloadPlot } from "./export.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
 import { calibrated } from "./verdict.js";
@@ -52,7 +52,7 @@ export class StudyView {
     byId("study").hidden = false;
     // Final: every image is scored by all folds, and the intervals have all their resamples.
     byId("study").dataset.final = String(!study.busy && study.intervals !== null);
-    byId("study-size").textContent = this.#sizeSentence(study);
+    write(byId("study-size"), this.#sizeSentence(study));
     this.#metricTable(study);
     this.#curveTables(study);
     this.#atThreshold();

@@ -1,4 +1,15 @@
-// Numbers and lists in words.
+// Numbers, names and lists in words.
+
+/** Characters that break lines, turn the direction of what follows, or are no text in XML. */
+const UNRULY = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069\ufffe\uffff]/gu;
+const SHORT = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
+
+/** A text that may have names of files in it, with what would break a layout or a table written out, as on the command line. */
+export const oneLine = (text) => text.replace(UNRULY, (sign) => SHORT[sign] ?? `\\u{${sign.codePointAt(0).toString(16)}}`);
+
+/** A value as JSON, of the same meaning, in which such characters are escaped. */
+export const json = (value) => JSON.stringify(value, null, 1).split("\n")
+  .map((line) => line.replace(UNRULY, (sign) => `\\u${sign.codePointAt(0).toString(16).padStart(4, "0")}`)).join("\n");
 
 /** A fraction in percent, with two decimals as in the papers' tables; "not defined" for null. */
 export function percent(fraction) {
