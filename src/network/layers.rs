@@ -3,12 +3,7 @@
 use burn::{
     module::{Module, Param, RunningState},
     nn::{BatchNorm, Dropout, DropoutConfig, Linear},
-    tensor::{
-        DType, Device, Tensor, TensorData,
-        activation::relu,
-        module::{batch_norm_train, conv2d},
-        ops::ConvOptions,
-    },
+    tensor::{DType, Device, Tensor, TensorData, activation::relu, module::batch_norm_train},
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -56,8 +51,8 @@ impl Convolution {
         let weight = self.weight.val();
         // A network made ready for scoring has plain weights, also where the gradient of its input is asked for.
         let output = if self.precision == Precision::Bf16 && weight.is_autodiff() {
-            let options = ConvOptions::new([self.stride; 2], [self.padding; 2], [1, 1], 1);
-            conv2d(input.cast(DType::BF16), weight.cast(DType::BF16), None, options).cast(DType::F32)
+            let [input, weight] = [input, weight].map(|tensor| tensor.cast(DType::BF16));
+            convolution(input, weight, self.stride, self.padding).cast(DType::F32)
         } else {
             convolution(input, weight, self.stride, self.padding)
         };

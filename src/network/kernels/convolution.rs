@@ -139,7 +139,7 @@ fn by_turned_filters<B: Backend>(
         let mut apart = [n * channels * [height, 1][axis - 2], [height, width][axis - 2], [width, 1][axis - 2]];
         let tensor = B::float_reshape(tensor, [apart[0], apart[1], 1, apart[2]].into());
         let zeros = [apart[0], apart[1], stride - 1, apart[2]].into();
-        let zeros = B::float_zeros(zeros, &B::float_device(&tensor), tensor.dtype().into());
+        let zeros = B::float_zeros(zeros, &tensor.device(), tensor.dtype().into());
         apart[1] *= stride;
         let mut shape = [n, channels, height, width];
         shape[axis] = apart[1];
