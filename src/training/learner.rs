@@ -210,7 +210,7 @@ mod tests {
         let (mut learner, batch) = (learner(1), batch());
         let mut losses = Vec::new();
         for _ in 0..30 {
-            learner.step(&batch, 0.3);
+            learner.step(&batch, 0.1);
             losses.push(learner.take_totals().unwrap().loss());
         }
         assert!(losses[29] < 0.5 * losses[0], "{losses:?}");

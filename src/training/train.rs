@@ -243,6 +243,9 @@ mod tests {
         ood: Vec<u8>,
     }
 
+    /// Epochs after which the network of [`run`] knows its images better than chance.
+    const LEARNED: usize = 30;
+
     fn run() -> Run {
         let (train, validation) = synthetic::shapes(8, 1).hold_out(0.25, 1);
         Run {
@@ -357,17 +360,20 @@ mod tests {
     #[test]
     fn averaged_epochs_go_on_after_another_training() {
         let mut run = run();
-        let (kept, left_out) = run.fold.partition(&run.validation.labels);
-        run.ood = run.validation.subset(&left_out).images;
-        run.validation = run.validation.subset(&kept);
+        // Images that the network knows, or calibration would find nothing in its logits.
+        let (kept, left_out) = run.fold.partition(&run.train.labels);
+        run.ood = run.train.subset(&left_out).images;
+        run.validation = run.train.subset(&kept);
         run.recipe.loss = MarginEntropy { logit_norm: Some(0.1), margin: 0.01, ..run.recipe.loss };
+        (run.recipe.epochs, run.recipe.learning_rate) = (LEARNED, 0.02);
         let before = run.undisturbed().unwrap();
         let history = before.history.clone();
         let member = Member { fold: run.fold.clone(), classifier: before.classifier };
         run.recipe.averaging = Some(AVERAGING);
         let scale = margin_scale(&member, &run.data(), 0.01, &Device::flex()).unwrap();
         assert!((scale - 1.0).abs() > 0.1, "{scale}, or this says nothing");
-        let checkpoint = after_schedule(member, history.clone(), 3, &run.recipe, &run.data(), &Device::flex()).unwrap();
+        let checkpoint =
+            after_schedule(member, history.clone(), LEARNED, &run.recipe, &run.data(), &Device::flex()).unwrap();
 
         let device = Device::flex();
         let network = run.network.init(8, run.recipe.mode(), &mut ChaCha8Rng::seed_from_u64(0), &device);
@@ -376,9 +382,12 @@ mod tests {
         assert!((scale - 1.0).abs() < 0.02, "{scale}");
 
         let after = run.go(Some(checkpoint), &mut |_| ControlFlow::Continue(())).unwrap();
-        assert_eq!(after.history[..3], history);
-        assert_eq!(after.history[3..].iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [4, 5]);
-        assert_eq!(after.selected, 5);
+        assert_eq!(after.history[..LEARNED], history);
+        assert_eq!(
+            after.history[LEARNED..].iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(),
+            [LEARNED + 1, LEARNED + 2]
+        );
+        assert_eq!(after.selected, LEARNED + 2);
     }
 
     #[test]
@@ -403,7 +412,9 @@ mod tests {
     #[test]
     fn logits_of_a_loss_with_logit_norm_are_calibrated() {
         let mut run = run();
+        run.validation = run.train.clone();
         run.recipe.loss.logit_norm = Some(0.1);
+        (run.recipe.epochs, run.recipe.learning_rate) = (LEARNED, 0.02);
         let member = Member { fold: run.fold.clone(), classifier: run.undisturbed().unwrap().classifier };
         let scale = logit_scale(&member, &run.data(), &Device::flex()).unwrap();
         assert!((scale - 1.0).abs() < 1e-3, "{scale}");

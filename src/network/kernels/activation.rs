@@ -18,7 +18,7 @@ use burn::{
         backend_extension,
         tensor::FloatTensor,
     },
-    tensor::{Tensor, TensorData},
+    tensor::{DType, Tensor, TensorData},
 };
 
 use super::{threads::fill, values::values};
@@ -38,8 +38,7 @@ pub fn activation(input: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -> Tenso
 pub trait ActivateOps: Backend {
     /// See [`activation`].
     fn activate(input: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>) -> FloatTensor<Self> {
-        let [scale, shift] = [scale, shift].map(across::<Self>);
-        Self::relu(Self::float_add(Self::float_mul(input, scale), shift))
+        composed::<Self>(input, scale, shift)
     }
 
     /// The gradient of the input, from the output and its gradient.
@@ -48,8 +47,23 @@ pub trait ActivateOps: Backend {
         scale: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Self::float_mul(Self::relu_backward(output, gradient), across::<Self>(scale))
+        composed_gradient::<Self>(output, scale, gradient)
     }
+}
+
+/// By Burn's operations.
+fn composed<B: Backend>(input: FloatTensor<B>, scale: FloatTensor<B>, shift: FloatTensor<B>) -> FloatTensor<B> {
+    let [scale, shift] = [scale, shift].map(across::<B>);
+    B::relu(B::float_add(B::float_mul(input, scale), shift))
+}
+
+/// The same for the gradient.
+fn composed_gradient<B: Backend>(
+    output: FloatTensor<B>,
+    scale: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::float_mul(B::relu_backward(output, gradient), across::<B>(scale))
 }
 
 /// `[1, channels, 1, 1]` of `[channels]`.
@@ -67,13 +81,20 @@ impl ActivateOps for LibTorch {}
 
 impl ActivateOps for Flex {
     fn activate(input: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>) -> FloatTensor<Self> {
+        if input.dtype() != DType::F32 {
+            return composed::<Self>(input, scale, shift);
+        }
         let shape = input.shape();
         let [_, channels, height, width] = shape.dims();
         let (input, scale, shift) = (values(input), values(scale), values(shift));
         let output = fill(input.len(), height * width, |plane, out| {
             let (scale, shift) = (scale[plane % channels], shift[plane % channels]);
             let input = &input[plane * out.len()..][..out.len()];
-            out.iter_mut().zip(input).for_each(|(out, x)| *out = (x * scale + shift).max(0.0));
+            for (out, x) in out.iter_mut().zip(input) {
+                let value = x * scale + shift;
+                // What is not a number stays so, and is found out.
+                *out = if value < 0.0 { 0.0 } else { value };
+            }
         });
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
     }
@@ -83,6 +104,9 @@ impl ActivateOps for Flex {
         scale: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
+        if output.dtype() != DType::F32 {
+            return composed_gradient::<Self>(output, scale, gradient);
+        }
         let shape = output.shape();
         let [_, channels, height, width] = shape.dims();
         let (output, scale, gradient) = (values(output), values(scale), values(gradient));
@@ -90,7 +114,7 @@ impl ActivateOps for Flex {
             let scale = scale[plane % channels];
             let range = plane * out.len()..(plane + 1) * out.len();
             let both = output[range.clone()].iter().zip(&gradient[range]);
-            out.iter_mut().zip(both).for_each(|(out, (y, g))| *out = if *y > 0.0 { g * scale } else { 0.0 });
+            out.iter_mut().zip(both).for_each(|(out, (y, g))| *out = if *y == 0.0 { 0.0 } else { g * scale });
         });
         FloatTensor::<Self>::from_data(TensorData::new(input, shape))
     }
@@ -130,6 +154,15 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
+
+    #[test]
+    fn what_is_not_a_number_stays_so() {
+        let device = Device::flex();
+        let one = Tensor::<1>::ones([1], &device);
+        let x = Tensor::<4>::from_floats([[[[f32::NAN, -1.0]]]], &device);
+        let y: Vec<f32> = activation(x, one.clone(), one.zeros_like()).into_data().try_to_vec().unwrap();
+        assert!(y[0].is_nan() && y[1] == 0.0, "{y:?}");
+    }
 
     /// By hand: two channels, of which one turns the sign.
     #[test]

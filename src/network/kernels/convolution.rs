@@ -135,16 +135,15 @@ fn by_turned_filters<B: Backend>(
     let ([_, _, height, width], [_, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
     let ([stride, _], [(padding, _), _]) = (options.stride, options.padding);
     let spread = |tensor: FloatTensor<B>, axis: usize, size: usize| {
-        let [n, channels, height, width] = tensor.shape().dims();
-        let mut apart = [n * channels * [height, 1][axis - 2], [height, width][axis - 2], [width, 1][axis - 2]];
-        let tensor = B::float_reshape(tensor, [apart[0], apart[1], 1, apart[2]].into());
-        let zeros = [apart[0], apart[1], stride - 1, apart[2]].into();
+        let shape: [usize; 4] = tensor.shape().dims();
+        let [before, after] = [&shape[..axis], &shape[axis + 1..]].map(|sizes| sizes.iter().product());
+        let tensor = B::float_reshape(tensor, [before, shape[axis], 1, after].into());
+        let zeros = [before, shape[axis], stride - 1, after].into();
         let zeros = B::float_zeros(zeros, &tensor.device(), tensor.dtype().into());
-        apart[1] *= stride;
-        let mut shape = [n, channels, height, width];
-        shape[axis] = apart[1];
-        let tensor = B::float_reshape(B::float_cat(vec![tensor, zeros], 2), shape.into());
-        let mut slices = shape.map(|size| Slice::from(0..size));
+        let mut apart = shape;
+        apart[axis] *= stride;
+        let tensor = B::float_reshape(B::float_cat(vec![tensor, zeros], 2), apart.into());
+        let mut slices = apart.map(|size| Slice::from(0..size));
         slices[axis] = Slice::from(0..size);
         B::float_slice(tensor, &slices)
     };
