@@ -136,6 +136,7 @@ run_tests() {
     set_up_npm playwright-core "$PLAYWRIGHT"
     cargo fmt --check
     cargo clippy --release --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --quiet
     cargo test --release
     build_site
     cargo clippy --lib --test parity "${wasm[@]}" -- -D warnings

@@ -87,11 +87,9 @@ mod tests {
             f64::from(state) / f64::from(u32::MAX) - 0.5
         };
         let mut a = [[0.0; PATCH]; PATCH];
-        for row in 0..PATCH {
-            for column in 0..=row {
-                a[row][column] = random();
-                a[column][row] = a[row][column];
-            }
+        for (row, column) in (0..PATCH).flat_map(|row| (0..=row).map(move |column| (row, column))) {
+            a[row][column] = random();
+            a[column][row] = a[row][column];
         }
         let (values, vectors) = eigen(a);
         for row in 0..PATCH {

@@ -25,10 +25,10 @@ impl Sparse {
             let Some(key) = extension.key().ok().and_then(|key| key.strip_prefix("GNU.sparse.")) else { continue };
             let sparse = found.get_or_insert_default();
             let value = extension.value().unwrap_or_default();
-            let numbers = value.split(',').filter_map(|number| number.parse::<u64>().ok());
+            let mut numbers = value.split(',').filter_map(|number| number.parse::<u64>().ok());
             match key {
                 "name" => sparse.name = Some(extension.value_bytes().to_owned()),
-                "size" | "realsize" => sparse.size = numbers.last().unwrap_or_default(),
+                "size" | "realsize" => sparse.size = numbers.next_back().unwrap_or_default(),
                 "map" | "offset" | "numbytes" => sparse.map.extend(numbers),
                 "major" => sparse.is_map_in_data = value != "0",
                 _ => {}

@@ -8,6 +8,7 @@
 //!
 //! The gradient of the input is a convolution with the filters turned round; that of the weights has input channels in the
 //! place of pixels, and sums over these.
+#![allow(clippy::needless_range_loop, reason = "iterators' closures would not be compiled for the instruction set")]
 
 use std::ops::Range;
 
@@ -481,7 +482,6 @@ unsafe fn tile_of<V: Vector, const H: usize, const W: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        // Loops, since closures would not be compiled for the instruction set.
         let mut sums = [[V::splat(0.0); W]; H];
         for row in 0..H {
             for column in 0..W {

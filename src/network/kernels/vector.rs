@@ -49,8 +49,8 @@ impl Vector for Plain {
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         let mut sums = self.0;
-        for lane in 0..4 {
-            sums[lane] += a.0[lane] * b.0[lane];
+        for (sum, (a, b)) in sums.iter_mut().zip(a.0.iter().zip(&b.0)) {
+            *sum += a * b;
         }
         Plain(sums)
     }
