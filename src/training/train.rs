@@ -1,6 +1,6 @@
 //! Training of one leave-out classifier.
 //!
-//! In: a network's name, a [`Recipe`], the images and a [`Fold`]. Out: the trained classifier. After each epoch the
+//! In: a network's name, a [`Recipe`], the images and a [`Fold`](crate::fold::Fold). Out: the trained classifier. After each epoch the
 //! caller gets the [`EpochRecord`]s so far and a [`Checkpoint`] from which a later call goes on to the same weights.
 //! Every random choice is a function of the seed and the step, so that no generator state has to be kept.
 

@@ -18,7 +18,7 @@ use crate::{
 /// caller can tell how long a training will take.
 ///
 /// # Errors
-/// The function's are [`Error::Device`] when the device fails.
+/// The function's are [`Error::Device`](crate::error::Error::Device) when the device fails.
 pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) -> impl FnMut() -> Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
     let mut learner = Learner::new(network, classes, recipe, Normalisation::default(), &mut rng, device);
