@@ -47,7 +47,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     store::check_new(&args.out)?;
     let bytes = match args.format {
         Form::Int8 => export_int8(args, manifest, members, &device)?,
-        Form::Safetensors => export_safetensors(args, &members)?,
+        Form::Safetensors => export_safetensors(args, &manifest, &device)?,
     };
     output::line(format_args!("{}: {} folds, {} bytes", args.out.display(), bytes.len(), bytes.iter().sum::<usize>()))
 }
@@ -67,7 +67,7 @@ fn export_int8(
         let bytes = int8::quantise(&bytes).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
         entry.file = format!("fold-{}.safetensors.gz", entry.fold.number);
         (entry.bytes, entry.sha256) = (bytes.len(), sha256(&bytes));
-        member.classifier = entry.read(&bytes, &manifest.network, device)?;
+        *member = Member::new(entry.fold.clone(), entry.read(&bytes, &manifest.network, device)?);
         files.push((entry.file.clone(), bytes));
     }
     manifest.self_test = Some(scoring::self_test(&manifest, &members, device)?);
@@ -76,12 +76,12 @@ fn export_int8(
     Ok(manifest.folds.iter().map(|entry| entry.bytes).collect())
 }
 
-fn export_safetensors(args: &ExportArgs, members: &[Member]) -> Result<Vec<usize>> {
+fn export_safetensors(args: &ExportArgs, manifest: &Manifest, device: &Device) -> Result<Vec<usize>> {
     let mut sizes = Vec::new();
-    let files = members.iter().map(|member| {
-        let bytes = pytorch::to_safetensors(&member.classifier)?;
+    let files = manifest.folds.iter().map(|entry| {
+        let bytes = pytorch::to_safetensors(&store::read_classifier(&args.weights, manifest, entry, device)?)?;
         sizes.push(bytes.len());
-        Ok((format!("fold-{}.safetensors", member.fold.number), bytes))
+        Ok((format!("fold-{}.safetensors", entry.fold.number), bytes))
     });
     store::write_all(&args.out, files)?;
     Ok(sizes)

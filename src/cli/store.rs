@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use eloc::{
     detection::ensemble::Member,
+    network::Classifier,
     training::checkpoint::{Checkpoint, EpochRecord},
     weights::manifest::{FoldEntry, MANIFEST, Manifest},
 };
@@ -147,17 +148,18 @@ pub fn existing_manifest(folder: &Path) -> Result<Manifest> {
 }
 
 fn read_folds(folder: &Path, manifest: Manifest, device: &Device) -> Result<(Manifest, Vec<Member>)> {
-    let members = manifest.folds.iter().map(|entry| read_member(folder, &manifest, entry, device));
+    let members = manifest.folds.iter().map(|entry| -> Result<Member> {
+        Ok(Member::new(entry.fold.clone(), read_classifier(folder, &manifest, entry, device)?))
+    });
     let members = members.collect::<Result<_>>()?;
     Ok((manifest, members))
 }
 
-/// Reads one fold of a weights folder.
-pub fn read_member(folder: &Path, manifest: &Manifest, entry: &FoldEntry, device: &Device) -> Result<Member> {
+/// Reads the network of one fold of a weights folder.
+pub fn read_classifier(folder: &Path, manifest: &Manifest, entry: &FoldEntry, device: &Device) -> Result<Classifier> {
     let path = folder.join(&entry.file);
     let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-    let classifier = entry.read(&bytes, &manifest.network, device).with_context(|| folder.display().to_string())?;
-    Ok(Member { fold: entry.fold.clone(), classifier })
+    entry.read(&bytes, &manifest.network, device).with_context(|| folder.display().to_string())
 }
 
 /// Changes the manifest of `folder` under a lock, so that processes that train different folds do not undo each

@@ -18,8 +18,8 @@ use crate::{
 pub struct Member {
     /// Its split of the classes.
     pub fold: Fold,
-    /// Its network, made with [`burn::module::Module::valid`].
-    pub classifier: Classifier,
+    /// See [`Classifier::ready`].
+    classifier: Classifier,
 }
 
 /// One member's logits for some images.
@@ -51,6 +51,11 @@ pub struct Explanation {
 }
 
 impl Member {
+    /// Of a network made with [`burn::module::Module::valid`].
+    pub fn new(fold: Fold, classifier: Classifier) -> Self {
+        Member { fold, classifier: classifier.ready() }
+    }
+
     /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation; an epsilon of 0 takes one forward pass.
     ///
     /// # Errors
@@ -291,7 +296,7 @@ mod tests {
         let network: Network = "compact-4-4-4".parse().unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let classifier = network.init(2, Default::default(), &mut rng, &device).valid();
-        let member = Member { fold: fold(1, 2, [1, 0]), classifier };
+        let member = Member::new(fold(1, 2, [1, 0]), classifier);
         let (images, normalisation) = (synthetic::uniform_noise(3, 1).images, Normalisation::default());
         let outputs = |epsilon| {
             let odin = Odin { epsilon, ..Odin::default() };

@@ -142,6 +142,18 @@ impl Classifier {
         }
     }
 
+    /// The same network for scoring alone: each convolution takes what follows it into its own work, with the weights in the order
+    /// in which the device's kernels read them, and where they are so the others are dropped.
+    ///
+    /// It is one made with [`Module::valid`] and stays on its device.
+    pub fn ready(self) -> Self {
+        match self {
+            Classifier::Compact(net) => Classifier::Compact(net.ready()),
+            Classifier::DenseNet(net) => Classifier::DenseNet(net.ready()),
+            Classifier::WideResNet(net) => Classifier::WideResNet(net.ready()),
+        }
+    }
+
     /// Every batch normalisation of the network, in forward order.
     pub fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
         match self {

@@ -8,12 +8,12 @@
 use burn::{
     module::{Module, Param},
     nn::{BatchNorm, Dropout, Linear},
-    tensor::{Tensor, TensorData, activation::relu, module::max_pool2d, ops::MaxPoolOptions},
+    tensor::{Tensor, TensorData},
 };
 use rand_distr::Uniform;
 
 use super::{
-    layers::{Convolution, Init, activation, linear},
+    layers::{Convolution, Init, linear},
     whitening::{PATCH, whitening_filters},
 };
 
@@ -58,11 +58,11 @@ impl Compact {
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.stem.forward(images)); // [n, 24, 31, 31]
-        let x = self.block1.forward(x); // [n, a, 15, 15]
-        let x = self.block2.forward(x); // [n, b, 7, 7]
-        let x = self.block3.forward(x); // [n, c, 3, 3]
-        let features = x.flatten::<3>(2, 3).max_dim(2).squeeze_dim::<2>(2); // [n, c]
+        let x = self.stem.relu(images.permute([0, 2, 3, 1])); // [n, 31, 31, 24]
+        let x = self.block1.forward(x); // [n, 15, 15, a]
+        let x = self.block2.forward(x); // [n, 7, 7, b]
+        let x = self.block3.forward(x); // [n, 3, 3, c]
+        let features = x.flatten::<3>(1, 2).max_dim(1).squeeze_dim::<2>(1); // [n, c]
         linear(&self.fc, self.dropout.forward(features)) * LOGIT_SCALE
     }
 
@@ -78,6 +78,13 @@ impl Compact {
         });
         let (features, _) = x.flatten(2, 3).to_kind(tch::Kind::Float).max_dim(2, false);
         layers.linear(&self.fc, &layers.dropout(&self.dropout, features)) * LOGIT_SCALE
+    }
+
+    /// See [`super::Classifier::ready`].
+    pub(super) fn ready(self) -> Self {
+        let Compact { stem, block1, block2, block3, dropout, fc } = self;
+        let [block1, block2, block3] = [block1, block2, block3].map(Block::ready);
+        Compact { stem: stem.ready(None, false, true), block1, block2, block3, dropout, fc }
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
@@ -113,9 +120,13 @@ impl Block {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = max_pool2d(self.conv1.forward(input), MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = activation(&self.bn1, x);
-        activation(&self.bn2, self.conv2.forward(x))
+        let x = self.conv1.normal(&self.bn1, true, input);
+        self.conv2.normal(&self.bn2, false, x)
+    }
+
+    fn ready(self) -> Self {
+        let Block { conv1, bn1, conv2, bn2 } = self;
+        Block { conv1: conv1.ready(Some(&bn1), true, true), conv2: conv2.ready(Some(&bn2), false, true), bn1, bn2 }
     }
 }
 
@@ -170,8 +181,8 @@ mod tests {
         let init = &mut Init { mode: Default::default(), rng: &mut rng, device: &device };
         let net = Compact::new([8, 8, 8], 8, init).whiten(&images);
         let input = Tensor::from_data(TensorData::new(images, [20, 3, 32, 32]), &device);
-        let response = net.stem.forward(input); // [20, 24, 31, 31]
-        let response = response.swap_dims(0, 1).flatten::<2>(1, 3);
+        let response = net.stem.forward(input.permute([0, 2, 3, 1])); // [20, 31, 31, 24]
+        let response = response.permute([3, 0, 1, 2]).flatten::<2>(1, 3);
         let n = response.dims()[1] as f32;
         let gram: Vec<f32> =
             response.clone().matmul(response.transpose()).div_scalar(n).into_data().try_to_vec().unwrap();

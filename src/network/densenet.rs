@@ -6,15 +6,11 @@
 
 use burn::{
     module::Module,
-    nn::{BatchNorm, Dropout, Linear},
-    tensor::{
-        Tensor,
-        module::{adaptive_avg_pool2d, avg_pool2d},
-        ops::AvgPoolOptions,
-    },
+    nn::{BatchNorm, Dropout, DropoutConfig, Linear},
+    tensor::Tensor,
 };
 
-use super::layers::{Convolution, Init, activation, linear};
+use super::layers::{Convolution, Init, activation, global_mean, linear};
 
 /// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
 #[derive(Module, Debug)]
@@ -80,12 +76,11 @@ impl DenseNet {
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let dense = |x, block: &[Bottleneck]| block.iter().fold(x, |x, layer| layer.forward(x));
-        let x = self.conv1.forward(images); // [n, 2 growth, 32, 32]
-        let x = self.trans1.forward(dense(x, &self.block1)); // [n, _, 16, 16]
-        let x = self.trans2.forward(dense(x, &self.block2)); // [n, _, 8, 8]
-        let x = activation(&self.bn1, dense(x, &self.block3)); // [n, c, 8, 8]
-        let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, c]
-        linear(&self.fc, features)
+        let x = self.conv1.forward(images.permute([0, 2, 3, 1])); // [n, 32, 32, 2 growth]
+        let x = self.trans1.forward(dense(x, &self.block1)); // [n, 16, 16, _]
+        let x = self.trans2.forward(dense(x, &self.block2)); // [n, 8, 8, _]
+        let x = activation(&self.bn1, dense(x, &self.block3)); // [n, 8, 8, c]
+        linear(&self.fc, global_mean(x))
     }
 
     /// [`DenseNet::forward`] in PyTorch's layers, while training.
@@ -99,6 +94,16 @@ impl DenseNet {
         x = self.block3.iter().fold(x, |x, layer| layer.torch(x, layers));
         let features = layers.activation(&self.bn1, &x).mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float);
         layers.linear(&self.fc, &features)
+    }
+
+    /// See [`super::Classifier::ready`].
+    pub(super) fn ready(self) -> Self {
+        let DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc } = self;
+        let [block1, block2, block3] =
+            [block1, block2, block3].map(|block| block.into_iter().map(Bottleneck::ready).collect());
+        let [trans1, trans2] = [trans1, trans2].map(Transition::ready);
+        let conv1 = conv1.ready(None, false, false);
+        DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc }
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
@@ -127,11 +132,21 @@ impl Bottleneck {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(activation(&self.bn1, input.clone()));
-        let x = self.dropout.forward(x);
-        let x = self.conv2.forward(activation(&self.bn2, x));
-        let x = self.dropout.forward(x);
-        Tensor::cat(vec![input, x], 1)
+        let x = activation(&self.bn1, input.clone());
+        let x = if self.dropout.prob == 0.0 {
+            self.conv1.normal(&self.bn2, false, x)
+        } else {
+            activation(&self.bn2, self.dropout.forward(self.conv1.forward(x)))
+        };
+        let x = self.dropout.forward(self.conv2.forward(x));
+        Tensor::cat(vec![input, x], 3)
+    }
+
+    fn ready(self) -> Self {
+        let Bottleneck { bn1, conv1, bn2, conv2, .. } = self;
+        let dropout = DropoutConfig::new(0.0).init();
+        let (conv1, conv2) = (conv1.ready(Some(&bn2), false, true), conv2.ready(None, false, false));
+        Bottleneck { bn1, conv1, bn2, conv2, dropout }
     }
 
     #[cfg(feature = "libtorch")]
@@ -154,9 +169,18 @@ impl Transition {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.forward(activation(&self.bn1, input));
-        let x = self.dropout.forward(x);
-        avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
+        let x = activation(&self.bn1, input);
+        if self.dropout.prob == 0.0 {
+            // The mean of four products is the product of their mean: a quarter of the work.
+            self.conv1.forward(average_pool(x))
+        } else {
+            average_pool(self.dropout.forward(self.conv1.forward(x)))
+        }
+    }
+
+    fn ready(self) -> Self {
+        let dropout = DropoutConfig::new(0.0).init();
+        Transition { conv1: self.conv1.ready(None, false, false), dropout, ..self }
     }
 
     #[cfg(feature = "libtorch")]
@@ -165,6 +189,13 @@ impl Transition {
         let x = layers.convolution(&self.conv1, &x);
         layers.dropout(&self.dropout, x).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
     }
+}
+
+/// The mean of 2 x 2 pixels, two apart: `[n, height / 2, width / 2, channels]` of `input` `[n, height, width, channels]`.
+fn average_pool(input: Tensor<4>) -> Tensor<4> {
+    let [n, height, width, channels] = input.dims();
+    let x = input.reshape([n, height / 2, 2, width / 2, 2 * channels]).mean_dim(2);
+    x.reshape([n, height / 2, width / 2, 2, channels]).mean_dim(3).reshape([n, height / 2, width / 2, channels])
 }
 
 /// Bottlenecks in a block: each has two convolutions, and four more layers stand outside the blocks.

@@ -3,14 +3,20 @@
 use burn::{
     module::{Module, Param, RunningState},
     nn::{BatchNorm, Dropout, DropoutConfig, Linear},
-    tensor::{DType, Device, Tensor, TensorData, activation::relu, module::batch_norm_train},
+    tensor::{DType, Device, Tensor, TensorData, activation::relu},
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal, Uniform};
 use serde::{Deserialize, Serialize};
 
-use super::kernels::{self, convolution::convolution};
+use super::kernels::{
+    self,
+    convolution::{Geometry, convolution},
+    layer::Layer,
+    normal::normal,
+    pool::max_pool,
+};
 
 /// What a network does while it trains and never when it scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,43 +50,105 @@ pub struct Convolution {
     pub(super) padding: usize,
     #[module(skip)]
     pub(super) precision: Precision,
+    /// What does its work, and that of the layers after it, once the network is ready for scoring.
+    #[module(skip)]
+    pub(super) ready: Option<Layer>,
 }
 
 impl Convolution {
+    /// `[n, height, width, out]` of `input` `[n, height, width, in]`.
     pub(super) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let weight = self.weight.val();
-        // A network made ready for scoring has plain weights, also where the gradient of its input is asked for.
+        self.apply(input, false)
+    }
+
+    /// The same with max pooling of 2 x 2 pixels if `pooled`, then batch normalisation and ReLU.
+    pub(super) fn normal(&self, norm: &BatchNorm, pooled: bool, input: Tensor<4>) -> Tensor<4> {
+        let output = self.apply(input, pooled);
+        if self.ready.is_some() {
+            return output;
+        }
+        activation(norm, if pooled { max_pool(output) } else { output })
+    }
+
+    /// The same with ReLU alone.
+    pub(super) fn relu(&self, input: Tensor<4>) -> Tensor<4> {
+        let output = self.apply(input, false);
+        if self.ready.is_some() { output } else { relu(output) }
+    }
+
+    fn apply(&self, input: Tensor<4>, pooled: bool) -> Tensor<4> {
+        if let Some(layer) = &self.ready {
+            return layer.forward(input);
+        }
+        let (weight, geometry) = (self.weight.val(), self.geometry(pooled));
+        // A network that does not train has plain weights, also where the gradient of its input is asked for.
         let output = if self.precision == Precision::Bf16 && weight.is_autodiff() {
             let [input, weight] = [input, weight].map(|tensor| tensor.cast(DType::BF16));
-            convolution(input, weight, self.stride, self.padding).cast(DType::F32)
+            convolution(input, weight, geometry).cast(DType::F32)
         } else {
-            convolution(input, weight, self.stride, self.padding)
+            convolution(input, weight, geometry)
         };
         match &self.bias {
-            Some(bias) => output + bias.val().reshape([1, -1, 1, 1]),
+            Some(bias) => output + bias.val().reshape([1, 1, 1, -1]),
             None => output,
         }
     }
+
+    /// For scoring alone: [`forward`](Self::forward), with pooling, batch normalisation and ReLU where they follow.
+    pub(super) fn ready(self, norm: Option<&BatchNorm>, pooled: bool, relu: bool) -> Self {
+        let weight = self.weight.val();
+        let (device, [outputs, ..]) = (weight.device(), weight.dims());
+        let (scale, shift) = match norm {
+            Some(norm) => scale_and_shift(norm),
+            None => (
+                Tensor::<1>::ones([outputs], &device).cast(weight.dtype()),
+                Tensor::<1>::zeros([outputs], &device).cast(weight.dtype()),
+            ),
+        };
+        let shift = match &self.bias {
+            Some(bias) => shift + bias.val() * scale.clone(),
+            None => shift,
+        };
+        let layer = Layer::new(weight, scale, shift, self.geometry(pooled), relu);
+        // The layer has the weights; as packed ones they need not be kept twice.
+        Convolution { weight: Param::from_tensor(layer.weight.clone()), ready: Some(layer), ..self }
+    }
+
+    fn geometry(&self, pooled: bool) -> Geometry {
+        Geometry { stride: self.stride, padding: self.padding, pooled }
+    }
 }
 
-/// Batch normalisation of `input` `[n, c, h, w]` and ReLU; while training, the running variance takes the batch's unbiased
+/// What batch normalisation does to each channel of what it does not learn from.
+fn scale_and_shift(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
+    let [mean, variance] = [&norm.running_mean, &norm.running_var].map(|state| state.value());
+    let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
+    let shift = norm.beta.val() - mean * scale.clone();
+    (scale, shift)
+}
+
+/// Batch normalisation of `input` `[n, h, w, c]` and ReLU; while training, the running variance takes the batch's unbiased
 /// variance, as PyTorch does and Burn's own layer does not.
 pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
     if !(input.device().is_autodiff() && norm.training.is_enabled()) {
-        let [mean, variance] = [&norm.running_mean, &norm.running_var].map(|state| state.value());
-        let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
-        let shift = norm.beta.val() - mean * scale.clone();
+        let (scale, shift) = scale_and_shift(norm);
         return kernels::activation::activation(input, scale, shift);
     }
-    let [n, _, height, width] = input.dims();
+    let [n, height, width, _] = input.dims();
     let samples = (n * height * width) as f64;
-    let batch = batch_norm_train(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
-    let unbiased = batch.variance * (samples / (samples - 1.0).max(1.0));
-    for (running, new) in [(&norm.running_mean, batch.mean), (&norm.running_var, unbiased)] {
+    let (output, [mean, variance]) = normal(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let unbiased = variance * (samples / (samples - 1.0).max(1.0));
+    for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, unbiased)] {
         let kept = running.value_sync() * (1.0 - norm.momentum);
         running.update((kept + new.detach() * norm.momentum).detach());
     }
-    relu(batch.output)
+    output
+}
+
+/// Mean over rows and columns, `[n, c]`, of `input` `[n, h, w, c]`.
+pub(super) fn global_mean(input: Tensor<4>) -> Tensor<2> {
+    let [n, height, width, channels] = input.dims();
+    input.reshape([n, height * width, channels]).mean_dim(1).reshape([n, channels])
 }
 
 /// A linear layer's output `[n, outputs]` for `input` `[n, inputs]`.
@@ -128,6 +196,7 @@ impl Init<'_> {
             stride,
             padding: (size - 1) / 2,
             precision: self.mode.precision,
+            ready: None,
         }
     }
 

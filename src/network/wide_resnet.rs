@@ -7,10 +7,10 @@
 use burn::{
     module::Module,
     nn::{BatchNorm, Dropout, Linear},
-    tensor::{Tensor, module::adaptive_avg_pool2d},
+    tensor::Tensor,
 };
 
-use super::layers::{Convolution, Init, activation, linear};
+use super::layers::{Convolution, Init, activation, global_mean, linear};
 
 /// Wide residual network.
 #[derive(Module, Debug)]
@@ -63,11 +63,9 @@ impl WideResNet {
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = self.conv1.forward(images); // [n, 16, 32, 32]
-        let x = [&self.block1, &self.block2, &self.block3].into_iter().flatten().fold(x, |x, block| block.forward(x)); // [n, 64 widen, 8, 8]
-        let x = activation(&self.bn1, x);
-        let features = adaptive_avg_pool2d(x, [1, 1]).flatten(1, 3); // [n, 64 widen]
-        linear(&self.fc, features)
+        let x = self.conv1.forward(images.permute([0, 2, 3, 1])); // [n, 32, 32, 16]
+        let x = [&self.block1, &self.block2, &self.block3].into_iter().flatten().fold(x, |x, block| block.forward(x)); // [n, 8, 8, 64 widen]
+        linear(&self.fc, global_mean(activation(&self.bn1, x)))
     }
 
     /// [`WideResNet::forward`] in PyTorch's layers, while training.
@@ -78,6 +76,14 @@ impl WideResNet {
         let x = blocks.fold(x, |x, block| block.torch(x, layers));
         let features = layers.activation(&self.bn1, &x).mean_dim([2_i64, 3].as_slice(), false, tch::Kind::Float);
         layers.linear(&self.fc, &features)
+    }
+
+    /// See [`super::Classifier::ready`].
+    pub(super) fn ready(self) -> Self {
+        let WideResNet { conv1, block1, block2, block3, bn1, fc } = self;
+        let [block1, block2, block3] =
+            [block1, block2, block3].map(|group| group.into_iter().map(BasicBlock::ready).collect());
+        WideResNet { conv1: conv1.ready(None, false, false), block1, block2, block3, bn1, fc }
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
@@ -109,8 +115,20 @@ impl BasicBlock {
             Some(conv) => conv.forward(activated.clone()),
             None => input,
         };
-        let x = activation(&self.bn2, self.conv1.forward(activated));
+        let x = self.conv1.normal(&self.bn2, false, activated);
         shortcut + self.conv2.forward(self.dropout.forward(x))
+    }
+
+    fn ready(self) -> Self {
+        let BasicBlock { bn1, conv1, bn2, conv2, shortcut, dropout } = self;
+        BasicBlock {
+            conv1: conv1.ready(Some(&bn2), false, true),
+            conv2: conv2.ready(None, false, false),
+            shortcut: shortcut.map(|conv| conv.ready(None, false, false)),
+            bn1,
+            bn2,
+            dropout,
+        }
     }
 
     #[cfg(feature = "libtorch")]

@@ -50,7 +50,7 @@ impl Detector {
         let manifest = self.manifest()?;
         let entry = entry(manifest, fold)?;
         let classifier = entry.read(bytes, &manifest.network, &self.device).map_err(sentence)?;
-        let member = Member { fold: entry.fold.clone(), classifier };
+        let member = Member::new(entry.fold.clone(), classifier);
         self.members.retain(|member| member.fold.number != fold);
         self.members.push(member);
         Ok(())

@@ -128,7 +128,7 @@ impl Begun {
     /// What the fold of `images` goes on from.
     pub fn checkpoint(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
         let entry = self.entry(images.fold.number)?;
-        let member = store::read_member(&self.folder, &self.manifest, entry, device)?;
-        Ok(after_schedule(member, entry.history.clone(), entry.epoch, recipe, images, device)?)
+        let classifier = store::read_classifier(&self.folder, &self.manifest, entry, device)?;
+        Ok(after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?)
     }
 }

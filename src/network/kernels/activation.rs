@@ -1,7 +1,7 @@
 //! A scale and a shift for each channel with the ReLU that follows: batch normalisation of a network that is made ready for scoring.
 //!
-//! `output = max(0, input scale + shift)`. The input has a gradient; scale and shift are constants. On a CPU it is one pass over
-//! the maps, where Burn's operations take one for each step.
+//! `output = max(0, input scale + shift)`. The input has a gradient; scale and shift are constants. On a CPU it is one pass over the
+//! maps, where Burn's operations take one for each step.
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
 use burn::backend::Cube;
@@ -21,9 +21,12 @@ use burn::{
     tensor::{DType, Tensor, TensorData},
 };
 
-use super::{threads::fill, values::values};
+use super::{
+    cpu::{self, machine::Machine},
+    values::values,
+};
 
-/// `[n, channels, height, width]` of such an `input`, and `scale` and `shift` `[channels]`.
+/// `[n, height, width, channels]` of such an `input`, and `scale` and `shift` `[channels]`.
 pub fn activation(input: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<4> {
     let [input, scale, shift] = [input.into_dispatch(), scale.into_dispatch(), shift.into_dispatch()];
     Tensor::from_dispatch(<Dispatch as ActivateOps>::activate(input, scale, shift))
@@ -66,10 +69,10 @@ fn composed_gradient<B: Backend>(
     B::float_mul(B::relu_backward(output, gradient), across::<B>(scale))
 }
 
-/// `[1, channels, 1, 1]` of `[channels]`.
-fn across<B: Backend>(values: FloatTensor<B>) -> FloatTensor<B> {
+/// `[1, 1, 1, channels]` of `[channels]`.
+pub(super) fn across<B: Backend>(values: FloatTensor<B>) -> FloatTensor<B> {
     let [channels] = values.shape().dims();
-    B::float_reshape(values, [1, channels, 1, 1].into())
+    B::float_reshape(values, [1, 1, 1, channels].into())
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
@@ -85,17 +88,7 @@ impl ActivateOps for Flex {
             return composed::<Self>(input, scale, shift);
         }
         let shape = input.shape();
-        let [_, channels, height, width] = shape.dims();
-        let (input, scale, shift) = (values(input), values(scale), values(shift));
-        let output = fill(input.len(), height * width, |plane, out| {
-            let (scale, shift) = (scale[plane % channels], shift[plane % channels]);
-            let input = &input[plane * out.len()..][..out.len()];
-            for (out, x) in out.iter_mut().zip(input) {
-                let value = x * scale + shift;
-                // What is not a number stays so, and is found out.
-                *out = if value < 0.0 { 0.0 } else { value };
-            }
-        });
+        let output = cpu::normal::activate(Machine::best(), &values(input), &values(scale), &values(shift));
         FloatTensor::<Self>::from_data(TensorData::new(output, shape))
     }
 
@@ -108,14 +101,8 @@ impl ActivateOps for Flex {
             return composed_gradient::<Self>(output, scale, gradient);
         }
         let shape = output.shape();
-        let [_, channels, height, width] = shape.dims();
         let (output, scale, gradient) = (values(output), values(scale), values(gradient));
-        let input = fill(output.len(), height * width, |plane, out| {
-            let scale = scale[plane % channels];
-            let range = plane * out.len()..(plane + 1) * out.len();
-            let both = output[range.clone()].iter().zip(&gradient[range]);
-            out.iter_mut().zip(both).for_each(|(out, (y, g))| *out = if *y == 0.0 { 0.0 } else { g * scale });
-        });
+        let input = cpu::normal::activate_gradient(Machine::best(), &output, &scale, &gradient);
         FloatTensor::<Self>::from_data(TensorData::new(input, shape))
     }
 }
@@ -159,7 +146,7 @@ mod tests {
     fn what_is_not_a_number_stays_so() {
         let device = Device::flex();
         let one = Tensor::<1>::ones([1], &device);
-        let x = Tensor::<4>::from_floats([[[[f32::NAN, -1.0]]]], &device);
+        let x = Tensor::<4>::from_floats([[[[f32::NAN], [-1.0]]]], &device);
         let y: Vec<f32> = activation(x, one.clone(), one.zeros_like()).into_data().try_to_vec().unwrap();
         assert!(y[0].is_nan() && y[1] == 0.0, "{y:?}");
     }
@@ -168,12 +155,12 @@ mod tests {
     #[test]
     fn output_and_gradient_are_those_by_hand() {
         let device = Device::flex().autodiff();
-        let x = Tensor::<4>::from_floats([[[[1.0, -1.0]], [[1.0, -1.0]]]], &device).require_grad();
+        let x = Tensor::<4>::from_floats([[[[1.0, 1.0], [-1.0, -1.0]]]], &device).require_grad();
         let y =
             activation(x.clone(), Tensor::from_floats([2.0, -3.0], &device), Tensor::from_floats([0.5, 1.0], &device));
-        y.clone().into_data().assert_eq(&TensorData::from([[[[2.5f32, 0.0]], [[0.0, 4.0]]]]), true);
-        let gradients = (y * Tensor::from_floats([[[[1.0, 10.0]], [[100.0, 1000.0]]]], &device)).sum().backward();
+        y.clone().into_data().assert_eq(&TensorData::from([[[[2.5f32, 0.0], [0.0, 4.0]]]]), true);
+        let gradients = (y * Tensor::from_floats([[[[1.0, 10.0], [100.0, 1000.0]]]], &device)).sum().backward();
         let gradient = x.grad(&gradients).unwrap().into_data();
-        gradient.assert_eq(&TensorData::from([[[[2.0f32, 0.0]], [[0.0, -3000.0]]]]), true);
+        gradient.assert_eq(&TensorData::from([[[[2.0f32, 0.0], [0.0, -3000.0]]]]), true);
     }
 }

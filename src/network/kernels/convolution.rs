@@ -1,7 +1,7 @@
-//! Square convolutions of planar images.
+//! Square convolutions.
 //!
-//! `output[n, o, y, x]` is the sum over `i`, `ky` and `kx` of `weight[o, i, ky, kx]` times
-//! `input[n, i, stride y + ky - padding, stride x + kx - padding]`, where what lies outside of the input is 0. Both factors have
+//! `output[n, y, x, o]` is the sum over `i`, `ky` and `kx` of `weight[o, i, ky, kx]` times
+//! `input[n, stride y + ky - padding, stride x + kx - padding, i]`, where what lies outside of the input is 0. Both factors have
 //! gradients. On a CPU all three directions are ours ([`cpu`]); other devices, and numbers in other than single precision, take
 //! Burn's own.
 
@@ -18,21 +18,36 @@ use burn::{
             ops::{Backward, Ops, OpsKind},
         },
         backend_extension,
-        ops::ModuleOps,
         tensor::FloatTensor,
     },
     tensor::{DType, Slice, Tensor, TensorData, ops::ConvOptions},
 };
 
 use super::{
-    cpu::{self, Machine},
+    cpu::{self, correlation::Source, machine::Machine, shape::Shape, sums},
     values::values,
 };
 
-/// `[n, outputs, height, width]` from `input` `[n, inputs, ..]` and `weight` `[outputs, inputs, size, size]`.
-pub fn convolution(input: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-    let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-    let output = <Dispatch as ConvolutionOps>::convolution(input.into_dispatch(), weight.into_dispatch(), options);
+/// How filters move over a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Pixels from one position of the filter to the next.
+    pub stride: usize,
+    /// Zeros on each side, less than the filter's size.
+    pub padding: usize,
+    /// Whether a 2 x 2 max pooling follows: the last row and column of an odd number of them may then be left out.
+    pub pooled: bool,
+}
+
+impl Geometry {
+    pub(super) fn options(self) -> ConvOptions<2> {
+        ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1)
+    }
+}
+
+/// `[n, height, width, outputs]` from `input` `[n, .., inputs]` and `weight` `[outputs, inputs, size, size]`.
+pub fn convolution(input: Tensor<4>, weight: Tensor<4>, geometry: Geometry) -> Tensor<4> {
+    let output = <Dispatch as ConvolutionOps>::convolution(input.into_dispatch(), weight.into_dispatch(), geometry);
     Tensor::from_dispatch(output)
 }
 
@@ -44,8 +59,8 @@ pub fn convolution(input: Tensor<4>, weight: Tensor<4>, stride: usize, padding: 
 )]
 pub trait ConvolutionOps: Backend {
     /// See [`convolution`].
-    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
-        Self::conv2d(input, weight, None, options)
+    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
+        composed::<Self>(input, weight, geometry)
     }
 
     /// The gradient of the input, from that of the output.
@@ -53,9 +68,9 @@ pub trait ConvolutionOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        options: ConvOptions<2>,
+        geometry: Geometry,
     ) -> FloatTensor<Self> {
-        Self::conv2d_x_backward(input, weight, gradient, options)
+        composed_input_gradient::<Self>(input, weight, gradient, geometry)
     }
 
     /// The gradient of the weights, from that of the output.
@@ -63,10 +78,47 @@ pub trait ConvolutionOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        options: ConvOptions<2>,
+        geometry: Geometry,
     ) -> FloatTensor<Self> {
-        Self::conv2d_weight_backward(input, weight, gradient, options)
+        composed_weight_gradient::<Self>(input, weight, gradient, geometry)
     }
+}
+
+/// `[n, channels, height, width]`, as Burn has it, of `[n, height, width, channels]`.
+pub(super) fn planar<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(tensor, &[0, 3, 1, 2])
+}
+
+/// And back.
+pub(super) fn by_pixel<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_permute(tensor, &[0, 2, 3, 1])
+}
+
+/// By Burn's operations.
+fn composed<B: Backend>(input: FloatTensor<B>, weight: FloatTensor<B>, geometry: Geometry) -> FloatTensor<B> {
+    by_pixel::<B>(B::conv2d(planar::<B>(input), weight, None, geometry.options()))
+}
+
+/// The same for the input's gradient.
+fn composed_input_gradient<B: Backend>(
+    input: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    geometry: Geometry,
+) -> FloatTensor<B> {
+    let [input, gradient] = [input, gradient].map(planar::<B>);
+    by_pixel::<B>(B::conv2d_x_backward(input, weight, gradient, geometry.options()))
+}
+
+/// The same for the weights' gradient.
+fn composed_weight_gradient<B: Backend>(
+    input: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    geometry: Geometry,
+) -> FloatTensor<B> {
+    let [input, gradient] = [input, gradient].map(planar::<B>);
+    B::conv2d_weight_backward(input, weight, gradient, geometry.options())
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
@@ -75,10 +127,10 @@ impl ConvolutionOps for Cube {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        options: ConvOptions<2>,
+        geometry: Geometry,
     ) -> FloatTensor<Self> {
         // Burn's own goes through its matrix products, which would make the program half as large again.
-        by_turned_filters::<Self>(input, weight, gradient, options)
+        by_turned_filters::<Self>(input, weight, gradient, geometry)
     }
 }
 
@@ -87,25 +139,26 @@ impl ConvolutionOps for Cube {
 impl ConvolutionOps for LibTorch {}
 
 impl ConvolutionOps for Flex {
-    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
-        let Some(shape) = shape(&input, &weight, &options) else {
-            return Self::conv2d(input, weight, None, options);
+    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
+        let Some((shape, [height, width])) = shape(&input, &weight, geometry) else {
+            return composed::<Self>(input, weight, geometry);
         };
-        let output = cpu::forward(Machine::best(), shape, &values(input), &values(weight));
-        let [height, width] = shape.out().expect("checked with the shape");
-        FloatTensor::<Self>::from_data(TensorData::new(output, [shape.images, shape.outputs, height, width]))
+        let weight = cpu::packed(Machine::best(), shape.filters(), &values(weight));
+        let output = cpu::forward(&shape, &values(input), &weight, None).values;
+        FloatTensor::<Self>::from_data(TensorData::new(output, [shape.images, height, width, shape.outputs]))
     }
 
     fn input_gradient(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        options: ConvOptions<2>,
+        geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let Some(shape) = shape(&input, &weight, &options) else {
-            return Self::conv2d_x_backward(input, weight, gradient, options);
+        let Some((shape, _)) = shape(&input, &weight, geometry) else {
+            return composed_input_gradient::<Self>(input, weight, gradient, geometry);
         };
-        let values = cpu::input_gradient(Machine::best(), shape, &values(gradient), &values(weight));
+        let weight = cpu::packed_backward(Machine::best(), shape.filters(), &values(weight));
+        let values = cpu::backward(&shape, Source::Plain(&values(gradient)), &weight);
         FloatTensor::<Self>::from_data(TensorData::new(values, input.shape()))
     }
 
@@ -113,12 +166,12 @@ impl ConvolutionOps for Flex {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        options: ConvOptions<2>,
+        geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let Some(shape) = shape(&input, &weight, &options) else {
-            return Self::conv2d_weight_backward(input, weight, gradient, options);
+        let Some((shape, _)) = shape(&input, &weight, geometry) else {
+            return composed_weight_gradient::<Self>(input, weight, gradient, geometry);
         };
-        let values = cpu::weight_gradient(Machine::best(), shape, &values(input), &values(gradient));
+        let values = sums::weight_gradient(Machine::best(), &shape, &values(input), &values(gradient));
         FloatTensor::<Self>::from_data(TensorData::new(values, weight.shape()))
     }
 }
@@ -130,10 +183,10 @@ fn by_turned_filters<B: Backend>(
     input: FloatTensor<B>,
     weight: FloatTensor<B>,
     gradient: FloatTensor<B>,
-    options: ConvOptions<2>,
+    geometry: Geometry,
 ) -> FloatTensor<B> {
-    let ([_, _, height, width], [_, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
-    let ([stride, _], [(padding, _), _]) = (options.stride, options.padding);
+    let ([_, height, width, _], [_, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
+    let Geometry { stride, padding, .. } = geometry;
     let spread = |tensor: FloatTensor<B>, axis: usize, size: usize| {
         let shape: [usize; 4] = tensor.shape().dims();
         let [before, after] = [&shape[..axis], &shape[axis + 1..]].map(|sizes| sizes.iter().product());
@@ -149,32 +202,34 @@ fn by_turned_filters<B: Backend>(
     };
     let mut gradient = gradient;
     if stride > 1 {
-        for (axis, size) in [(2, height), (3, width)] {
+        for (axis, size) in [(1, height), (2, width)] {
             gradient = spread(gradient, axis, size + 2 * padding + 1 - kernel);
         }
     }
     let turned = B::float_swap_dims(B::float_flip(weight, &[2, 3]), 0, 1);
-    B::conv2d(gradient, turned, None, ConvOptions::new([1; 2], [kernel - 1 - padding; 2], [1; 2], 1))
+    let options = ConvOptions::new([1; 2], [kernel - 1 - padding; 2], [1; 2], 1);
+    by_pixel::<B>(B::conv2d(planar::<B>(gradient), turned, None, options))
 }
 
-/// What the kernels compute; none where they do not.
-fn shape(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>, options: &ConvOptions<2>) -> Option<cpu::Shape> {
-    let ([images, inputs, height, width], [outputs, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
-    let ([stride, _], [(padding, _), _]) = (options.stride, options.padding);
-    let shape = cpu::Shape { images, inputs, size: [height, width], outputs, kernel, stride, padding };
-    (input.dtype() == DType::F32 && weight.dtype() == DType::F32 && shape.out().is_some()).then_some(shape)
+/// What the kernels compute, and its height and width; none where they do not.
+fn shape(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>, geometry: Geometry) -> Option<(Shape, [usize; 2])> {
+    let ([images, height, width, inputs], [outputs, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
+    let Geometry { stride, padding, pooled: even } = geometry;
+    let shape = Shape { images, inputs, size: [height, width], outputs, kernel, stride, padding, even };
+    let out = shape.out()?;
+    (input.dtype() == DType::F32 && weight.dtype() == DType::F32).then_some((shape, out))
 }
 
 impl<B: ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C> {
-    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+    fn convolution(input: FloatTensor<Self>, weight: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
         let nodes = [input.node(), weight.node()];
         let (input, weight) = (input.into_primitive(), weight.into_primitive());
         match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
-                let output = B::convolution(input.clone(), weight.clone(), options.clone());
-                prepared.finish((input, weight, options), output)
+                let output = B::convolution(input.clone(), weight.clone(), geometry);
+                prepared.finish((input, weight, geometry), output)
             }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::convolution(input, weight, options)),
+            OpsKind::UnTracked(prepared) => prepared.finish(B::convolution(input, weight, geometry)),
         }
     }
 }
@@ -183,17 +238,17 @@ impl<B: ConvolutionOps, C: CheckpointStrategy> ConvolutionOps for Autodiff<B, C>
 struct Convolution;
 
 impl<B: ConvolutionOps> Backward<B, 2> for Convolution {
-    type State = (FloatTensor<B>, FloatTensor<B>, ConvOptions<2>);
+    type State = (FloatTensor<B>, FloatTensor<B>, Geometry);
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let ([input_node, weight_node], (input, weight, options)) = (ops.parents, ops.state);
+        let ([input_node, weight_node], (input, weight, geometry)) = (ops.parents, ops.state);
         if let Some(node) = input_node {
-            let input = B::input_gradient(input.clone(), weight.clone(), gradient.clone(), options.clone());
+            let input = B::input_gradient(input.clone(), weight.clone(), gradient.clone(), geometry);
             gradients.register::<B>(node.id, input);
         }
         if let Some(node) = weight_node {
-            gradients.register::<B>(node.id, B::weight_gradient(input, weight, gradient, options));
+            gradients.register::<B>(node.id, B::weight_gradient(input, weight, gradient, geometry));
         }
     }
 }
@@ -209,21 +264,22 @@ mod tests {
     fn gradients_are_those_of_burn() {
         let device = Device::flex().autodiff();
         for (input, weight, stride, padding) in [
-            ([3, 5, 9, 9], [7, 5, 3, 3], 1, 1),
+            ([3, 9, 9, 5], [7, 5, 3, 3], 1, 1),
             ([2, 8, 8, 8], [4, 8, 3, 3], 2, 1),
-            ([4, 3, 7, 6], [20, 3, 1, 1], 1, 0),
-            ([2, 6, 8, 8], [3, 6, 1, 1], 2, 0),
+            ([4, 7, 6, 3], [20, 3, 1, 1], 1, 0),
+            ([2, 8, 8, 6], [3, 6, 1, 1], 2, 0),
         ] {
             let random = |shape: [usize; 4]| {
                 Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device).require_grad()
             };
             let (x, w) = (random(input), random(weight));
+            let geometry = Geometry { stride, padding, pooled: false };
             let results = [true, false].map(|ours| {
                 let y = match ours {
-                    true => convolution(x.clone(), w.clone(), stride, padding),
+                    true => convolution(x.clone(), w.clone(), geometry),
                     false => {
-                        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-                        conv2d(x.clone(), w.clone(), None, options)
+                        let x = x.clone().permute([0, 3, 1, 2]);
+                        conv2d(x, w.clone(), None, geometry.options()).permute([0, 2, 3, 1])
                     }
                 };
                 let gradients = y.clone().powf_scalar(2.0).sum().backward();
@@ -247,11 +303,11 @@ mod tests {
                 let tensor = Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device).into_data();
                 FloatTensor::<Flex>::from_data(tensor)
             };
-            let (x, w) = (random([2, 3, size[0], size[1]]), random([4, 3, kernel, kernel]));
-            let g = random([2, 4, out[0], out[1]]);
-            let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-            let ours = by_turned_filters::<Flex>(x.clone(), w.clone(), g.clone(), options.clone());
-            let theirs = Flex::conv2d_x_backward(x, w, g, options);
+            let (x, w) = (random([2, size[0], size[1], 3]), random([4, 3, kernel, kernel]));
+            let g = random([2, out[0], out[1], 4]);
+            let geometry = Geometry { stride, padding, pooled: false };
+            let ours = by_turned_filters::<Flex>(x.clone(), w.clone(), g.clone(), geometry);
+            let theirs = composed_input_gradient::<Flex>(x, w, g, geometry);
             ours.into_data().assert_approx_eq::<f32>(&theirs.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
         }
     }
@@ -260,11 +316,11 @@ mod tests {
     #[test]
     fn views_are_read_as_they_stand() {
         let device = Device::flex();
-        let x = Tensor::<4>::random([2, 6, 5, 4], Distribution::Default, &device);
+        let x = Tensor::<4>::random([2, 5, 4, 6], Distribution::Default, &device);
         let w = Tensor::<4>::random([3, 6, 3, 3], Distribution::Default, &device);
-        let turned = x.clone().swap_dims(2, 3);
+        let turned = x.clone().swap_dims(1, 2);
         let copied = Tensor::from_data(turned.to_data(), &device);
-        let of = |x| convolution(x, w.clone(), 1, 1).into_data();
+        let of = |x| convolution(x, w.clone(), Geometry { stride: 1, padding: 1, pooled: false }).into_data();
         of(turned).assert_eq(&of(copied), true);
     }
 }

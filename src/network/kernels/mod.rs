@@ -2,13 +2,13 @@
 //!
 //! In: Burn's tensors on any device. Out: the same, with gradients where they are asked for. Each file is one operation: the
 //! function that the layers call, what it computes, and a Burn backend extension with an implementation for each kind of device.
-//! Start with [`convolution`]; [`cpu`] has its loops, [`vector`] the instructions in them.
+//! Start with [`convolution`]; [`cpu`] has the loops.
 
 pub(super) mod activation;
-mod aligned;
 pub(super) mod convolution;
 mod cpu;
+pub(super) mod layer;
 pub(super) mod linear;
-mod threads;
+pub(super) mod normal;
+pub(super) mod pool;
 mod values;
-mod vector;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use burn::backend::{Flex, tensor::FloatTensor};
 
 /// The tensor's numbers in the order of its dimensions, single precision.
-pub(super) fn values(tensor: FloatTensor<Flex>) -> impl Deref<Target = [f32]> + Sync {
+pub fn values(tensor: FloatTensor<Flex>) -> impl Deref<Target = [f32]> + Sync {
     Values(tensor.to_contiguous())
 }
 

@@ -1,0 +1,529 @@
+//! A sum over taps and channels at each place out, which is what a convolution is in this field, with what follows it.
+//!
+//! Maps have all channels of a pixel side by side, `[images, height, width, channels]`, so that what a tap meets is one run of
+//! memory. A tile is as many pixels high and as many vectors of output channels wide as registers hold sums. Pixels whose taps
+//! meet the same neighbours form lists, over several images where maps are small, and tiles are cut from these. Threads take
+//! groups of images, or some rows of an image.
+#![allow(clippy::needless_range_loop, reason = "iterators' closures would not be compiled for the instruction set")]
+
+use std::ops::Range;
+
+use super::{
+    aligned::{Aligned, Scratch},
+    machine::{Work, sized, unrolled},
+    packed::{Packed, Part},
+    pool::{is_larger, largest},
+    shape::{Axis, Shape},
+    threads::{for_each, threads},
+    vector::Vector,
+};
+
+/// Pixels of one group of images, about, where there are as many.
+const GROUP_PIXELS: usize = 256;
+
+/// Which pixels of a source go to which of the output.
+pub struct Correlation {
+    images: usize,
+    source: [usize; 2],
+    channels: usize,
+    out: [usize; 2],
+    outputs: usize,
+    axes: [Axis; 2],
+    kernel: usize,
+}
+
+/// What becomes of the sums of a channel: `max(0, scale sum + shift)`, of the largest sum of each 2 x 2 pixels where they are
+/// pooled.
+#[derive(Clone, Copy)]
+pub struct Finish<'a> {
+    /// `[outputs]`
+    pub scale: &'a [f32],
+    /// `[outputs]`
+    pub shift: &'a [f32],
+    pub relu: bool,
+    pub pool: bool,
+    /// Whether to say which of the four was the largest.
+    pub places: bool,
+}
+
+/// Where a correlation's numbers come from, `[images, height, width, channels]`.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// They are there.
+    Plain(&'a [f32]),
+    /// The gradient before `max(0, scale x + shift)`, from that after it and the result; made for each group.
+    Finished { gradient: &'a [f32], output: &'a [f32], scale: &'a [f32], relu: bool },
+    /// The same before a max pooling, too; `places` says which of four pixels was the largest.
+    Pooled { gradient: &'a [f32], output: &'a [f32], places: &'a [u8], scale: &'a [f32], relu: bool },
+}
+
+/// What comes of it.
+pub struct Output {
+    /// `[images, height, width, outputs]`, half as high and wide where pooled.
+    pub values: Vec<f32>,
+    /// Where the largest of each four was, `2 row + column`, if asked for.
+    pub places: Vec<u8>,
+}
+
+impl Correlation {
+    /// The output of a convolution, from its input.
+    pub fn forward(shape: &Shape) -> Self {
+        Correlation {
+            images: shape.images,
+            source: shape.size,
+            channels: shape.inputs,
+            out: shape.out().expect("the caller has checked the shape"),
+            outputs: shape.outputs,
+            axes: [0, 1].map(|axis| Axis::forward(shape, axis)),
+            kernel: shape.kernel,
+        }
+    }
+
+    /// The gradient of the input, from that of the output.
+    pub fn backward(shape: &Shape) -> Self {
+        Correlation {
+            images: shape.images,
+            source: shape.out().expect("the caller has checked the shape"),
+            channels: shape.outputs,
+            out: shape.size,
+            outputs: shape.inputs,
+            axes: [0, 1].map(|axis| Axis::backward(shape, axis)),
+            kernel: shape.kernel,
+        }
+    }
+
+    /// Computes it.
+    pub fn run(&self, weights: &Packed, source: Source, finish: Option<Finish>) -> Output {
+        assert_eq!((weights.inputs, weights.outputs), (self.channels, self.outputs));
+        let machine = weights.machine;
+        let pool = finish.is_some_and(|finish| finish.pool);
+        let [height, width] = self.out;
+        let pixels = height * width;
+        let written = self.images * self.outputs * if pool { pixels / 4 } else { pixels };
+        if written == 0 {
+            return Output { values: Vec::new(), places: Vec::new() };
+        }
+        let mut values = Vec::with_capacity(written);
+        let mut places =
+            Vec::with_capacity(if finish.is_some_and(|finish| pool && finish.places) { written } else { 0 });
+
+        // Several small maps, or some rows of a large one, so that all threads have something to do.
+        let share = (self.images * pixels).div_ceil(threads()).min(GROUP_PIXELS);
+        let group = (share / pixels).max(1);
+        let group = if group > 1 { group.next_multiple_of(machine.height()) } else { 1 };
+        let parts = if group > 1 { 1 } else { pixels.div_ceil(share) };
+        let rows = height.div_ceil(parts);
+        let rows = if pool { rows.next_multiple_of(2) } else { rows };
+        let parts = height.div_ceil(rows);
+
+        let padded = |values: &[f32]| {
+            let mut padded = Aligned::zeros(machine.padded(values.len()));
+            padded[..values.len()].copy_from_slice(values);
+            padded
+        };
+        let affine = finish.map(|finish| [padded(finish.scale), padded(finish.shift)]);
+        let runs = self.runs(weights);
+        let plan = Plan {
+            correlation: self,
+            weights,
+            source,
+            finish,
+            affine: affine.as_ref(),
+            runs: &runs,
+            values: Shared(values.as_mut_ptr()),
+            places: Shared(places.as_mut_ptr()),
+        };
+        for_each(self.images.div_ceil(group) * parts, |index| {
+            let images = index / parts * group..((index / parts + 1) * group).min(self.images);
+            let rows = index % parts * rows..((index % parts + 1) * rows).min(height);
+            machine.run(Unit { plan: &plan, images, rows });
+        });
+        // SAFETY: each unit has written all of its pixels, and together they are all.
+        unsafe {
+            values.set_len(written);
+            places.set_len(places.capacity().min(written));
+        }
+        Output { values, places }
+    }
+
+    /// For each chunk of the weights, and each pair of classes of rows and columns, the runs of memory that tiles read.
+    fn runs(&self, weights: &Packed) -> Vec<Vec<Vec<Run>>> {
+        let [rows, columns] = &self.axes;
+        let of = |chunk: &Vec<Part>| {
+            let pairs = rows.classes.iter().flat_map(|row| columns.classes.iter().map(move |column| (row, column)));
+            let runs = |(row, column): (&Vec<(usize, usize)>, &Vec<(usize, usize)>)| {
+                let mut weight = 0;
+                let mut runs = Vec::new();
+                for part in chunk {
+                    let met =
+                        |axis: &[(usize, usize)], tap: usize| axis.iter().find(|met| met.0 == tap).map(|met| met.1);
+                    if let Some(y) = met(row, part.tap / self.kernel)
+                        && let Some(x) = met(column, part.tap % self.kernel)
+                    {
+                        let offset = (y * self.source[1] + x) * self.channels + part.first;
+                        runs.push(Run { offset, length: part.length, weight });
+                    }
+                    weight += part.length;
+                }
+                runs
+            };
+            pairs.map(runs).collect()
+        };
+        weights.chunks.iter().map(of).collect()
+    }
+}
+
+/// Numbers side by side that meet weights side by side.
+#[derive(Clone, Copy)]
+struct Run {
+    /// From the pixel's first number.
+    offset: usize,
+    length: usize,
+    /// Rows of weights from the chunk's first.
+    weight: usize,
+}
+
+/// What all units of a correlation share.
+struct Plan<'a> {
+    correlation: &'a Correlation,
+    weights: &'a Packed,
+    source: Source<'a>,
+    finish: Option<Finish<'a>>,
+    /// Scale and shift, filled up to whole vectors.
+    affine: Option<&'a [Aligned; 2]>,
+    runs: &'a [Vec<Vec<Run>>],
+    values: Shared<f32>,
+    places: Shared<u8>,
+}
+
+/// Some rows of some images.
+struct Unit<'a> {
+    plan: &'a Plan<'a>,
+    images: Range<usize>,
+    rows: Range<usize>,
+}
+
+/// Pixels of one class.
+struct List {
+    class: usize,
+    /// Where each begins in the source, and its index in the output.
+    pixels: Vec<(usize, usize)>,
+    first_chunk: usize,
+    last_chunk: usize,
+}
+
+impl Unit<'_> {
+    /// The pixels by class; `base` is the first row of the source that is there, `step` the numbers from one image to the next.
+    fn lists(&self, base: usize, step: usize, local: bool) -> Vec<List> {
+        let correlation = self.plan.correlation;
+        let [rows, columns] = &correlation.axes;
+        let (channels, [height, width]) = (correlation.channels, correlation.out);
+        let row_length = correlation.source[1] * channels;
+        let mut lists = Vec::with_capacity(rows.classes.len() * columns.classes.len());
+        for class in 0..rows.classes.len() * columns.classes.len() {
+            let (row_class, column_class) = (class / columns.classes.len(), class % columns.classes.len());
+            let chunks = self.plan.runs;
+            let is_met = |chunk: &usize| !chunks[*chunk][class].is_empty();
+            let first_chunk = (0..chunks.len()).find(is_met).unwrap_or(0);
+            let last_chunk = (0..chunks.len()).rev().find(is_met).unwrap_or(0);
+            let mut pixels = Vec::new();
+            for image in 0..self.images.len() {
+                let first = if local { image * self.rows.len() } else { (self.images.start + image) * height };
+                for row in self.rows.clone() {
+                    let (of, y) = rows.places[row];
+                    if of != row_class {
+                        continue;
+                    }
+                    let to = (first + if local { row - self.rows.start } else { row }) * width;
+                    let from = image * step + y.saturating_sub(base) * row_length;
+                    for column in 0..width {
+                        let (of, x) = columns.places[column];
+                        if of == column_class {
+                            pixels.push((from + x * channels, to + column));
+                        }
+                    }
+                }
+            }
+            if !pixels.is_empty() {
+                lists.push(List { class, pixels, first_chunk, last_chunk });
+            }
+        }
+        lists
+    }
+}
+
+impl Work for Unit<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector, const H: usize>(self) {
+        let plan = self.plan;
+        let (correlation, weights) = (plan.correlation, plan.weights);
+        let [height, width] = correlation.out;
+        let outputs = correlation.outputs;
+        let row_length = correlation.source[1] * correlation.channels;
+        let reach = correlation.axes[0].reach(self.rows.clone());
+        let made;
+        let (source, base, step) = match plan.source {
+            Source::Plain(values) => {
+                let step = correlation.source[0] * row_length;
+                let images = &values[self.images.start * step..self.images.end * step];
+                (images, 0, step)
+            }
+            source => {
+                let step = reach.len() * row_length;
+                let mut buffer = Scratch::new(self.images.len() * step);
+                for (index, image) in self.images.clone().enumerate() {
+                    let buffer = &mut buffer[index * step..][..step];
+                    make(source, correlation.source, correlation.channels, image, reach.clone(), buffer);
+                }
+                made = buffer;
+                (&made[..], reach.start, step)
+            }
+        };
+
+        // Straight to the output where nothing but scale, shift and ReLU follows and vectors fill its pixels.
+        let straight = outputs.is_multiple_of(V::LANES) && !plan.finish.is_some_and(|finish| finish.pool);
+        let lists = self.lists(base, step, !straight);
+        let pixels = self.images.len() * self.rows.len() * width;
+        let block = V::LANES * V::ACROSS;
+        let mut sums = Scratch::new(if straight { 0 } else { pixels * block });
+        let mut packed = &weights.values[..];
+        for column in (0..outputs).step_by(block) {
+            let vectors = (outputs - column).div_ceil(V::LANES).min(V::ACROSS);
+            let (to, across) = match straight {
+                // SAFETY: there is room for the channels of all pixels.
+                true => (unsafe { plan.values.0.add(column) }, outputs),
+                false => (sums.as_mut_ptr(), vectors * V::LANES),
+            };
+            for (index, (chunk, runs)) in weights.chunks.iter().zip(plan.runs).enumerate() {
+                let mut length = 0;
+                for part in chunk {
+                    length += part.length;
+                }
+                let (these, rest) = packed.split_at(length * vectors * V::LANES);
+                packed = rest;
+                for list in &lists {
+                    let runs = &runs[list.class][..];
+                    if runs.is_empty() && index != list.first_chunk {
+                        continue;
+                    }
+                    let finish = match plan.affine {
+                        Some([scale, shift]) if straight && index == list.last_chunk => {
+                            let relu = plan.finish.is_some_and(|finish| finish.relu);
+                            Some((scale[column..].as_ptr(), shift[column..].as_ptr(), relu))
+                        }
+                        _ => None,
+                    };
+                    let fresh = index == list.first_chunk;
+                    let mut pixels = &list.pixels[..];
+                    while !pixels.is_empty() {
+                        let rows = pixels.len().min(H);
+                        let (tile, others) = pixels.split_at(rows);
+                        pixels = others;
+                        let mut from = [source.as_ptr(); H];
+                        let mut at = [to; H];
+                        for row in 0..rows {
+                            let (start, pixel) = tile[row];
+                            // SAFETY: within the source, as `Axis` has it, and within the output.
+                            unsafe {
+                                from[row] = source.as_ptr().add(start);
+                                at[row] = to.add(pixel * across);
+                            }
+                        }
+                        // SAFETY: the instruction set is there; what a class's taps meet is within the source.
+                        unsafe { sized!(rows, vectors, tile_of(runs, these, &from, &at, fresh, finish)) }
+                    }
+                }
+            }
+            if !straight {
+                let channels = (outputs - column).min(block);
+                // SAFETY: these pixels and channels are this unit's own.
+                unsafe { self.finish(&sums, across, column, channels, [height, width]) };
+            }
+        }
+    }
+}
+
+impl Unit<'_> {
+    /// Takes sums `[pixels, across]` of the channels from `column` on to the output.
+    ///
+    /// # Safety
+    /// Nothing else writes to these pixels.
+    #[inline(always)]
+    unsafe fn finish(&self, sums: &[f32], across: usize, column: usize, channels: usize, [height, width]: [usize; 2]) {
+        let plan = self.plan;
+        let outputs = plan.correlation.outputs;
+        let Some(Finish { relu, pool, places, .. }) = plan.finish else {
+            for image in 0..self.images.len() {
+                let first = ((self.images.start + image) * height + self.rows.start) * width;
+                for pixel in 0..self.rows.len() * width {
+                    let sums = &sums[(image * self.rows.len() * width + pixel) * across..][..channels];
+                    // SAFETY: there is room for all pixels.
+                    let out = unsafe { plan.values.slice((first + pixel) * outputs + column, channels) };
+                    for channel in 0..channels {
+                        out[channel] = sums[channel];
+                    }
+                }
+            }
+            return;
+        };
+        let [scale, shift] = plan.affine.expect("there are both where there is a finish");
+        let (scale, shift) = (&scale[column..][..channels], &shift[column..][..channels]);
+        let side = if pool { 2 } else { 1 };
+        for image in 0..self.images.len() {
+            for row in 0..self.rows.len() / side {
+                for x in 0..width / side {
+                    let from = (image * self.rows.len() + row * side) * width + x * side;
+                    let to = ((self.images.start + image) * (height / side) + self.rows.start / side + row)
+                        * (width / side)
+                        + x;
+                    // SAFETY: there is room for all pixels.
+                    let out = unsafe { plan.values.slice(to * outputs + column, channels) };
+                    let first = &sums[from * across..][..channels];
+                    for channel in 0..channels {
+                        out[channel] = first[channel];
+                    }
+                    if pool {
+                        let second = &sums[(from + 1) * across..][..channels];
+                        let third = &sums[(from + width) * across..][..channels];
+                        let fourth = &sums[(from + width + 1) * across..][..channels];
+                        if places {
+                            // SAFETY: as above, where places are asked for.
+                            let places = unsafe { plan.places.slice(to * outputs + column, channels) };
+                            largest([first, second, third, fourth], out, places);
+                        } else {
+                            for other in [second, third, fourth] {
+                                for channel in 0..channels {
+                                    let value = other[channel];
+                                    out[channel] = if is_larger(value, out[channel]) { value } else { out[channel] };
+                                }
+                            }
+                        }
+                    }
+                    for channel in 0..channels {
+                        let value = out[channel] * scale[channel] + shift[channel];
+                        out[channel] = if relu && value < 0.0 { 0.0 } else { value };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The rows of an image's source, where they are made.
+#[inline(always)]
+fn make(source: Source, size: [usize; 2], channels: usize, image: usize, rows: Range<usize>, buffer: &mut [f32]) {
+    let [height, width] = size;
+    match source {
+        Source::Plain(_) => unreachable!("read where it stands"),
+        Source::Finished { gradient, output, scale, relu } => {
+            let start = (image * height + rows.start) * width * channels;
+            for pixel in 0..rows.len() * width {
+                let at = start + pixel * channels;
+                let (gradient, output) = (&gradient[at..][..channels], &output[at..][..channels]);
+                let (scale, to) = (&scale[..channels], &mut buffer[pixel * channels..][..channels]);
+                for channel in 0..channels {
+                    let value = gradient[channel] * scale[channel];
+                    to[channel] = if relu && output[channel] == 0.0 { 0.0 } else { value };
+                }
+            }
+        }
+        Source::Pooled { gradient, output, places, scale, relu } => {
+            for row in rows.clone() {
+                for column in 0..width {
+                    let pixel = (image * (height / 2) + row / 2) * (width / 2) + column / 2;
+                    let at = pixel * channels;
+                    let (gradient, output) = (&gradient[at..][..channels], &output[at..][..channels]);
+                    let (scale, places) = (&scale[..channels], &places[at..][..channels]);
+                    let to = &mut buffer[((row - rows.start) * width + column) * channels..][..channels];
+                    let place = (row % 2 * 2 + column % 2) as u8;
+                    for channel in 0..channels {
+                        let value = gradient[channel] * scale[channel];
+                        let is_cut = relu && output[channel] == 0.0;
+                        to[channel] = if places[channel] != place || is_cut { 0.0 } else { value };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `H` x `W` vectors at `to`: what they hold unless `fresh`, and the products of the numbers at `from` and the weights, all
+/// finished if that is asked for.
+///
+/// # Safety
+/// The instruction set is there; `from` has the numbers of the runs, `to` has `W` vectors, and `weights` and the finish a vector
+/// for each of them.
+#[inline(always)]
+unsafe fn tile_of<V: Vector, const H: usize, const W: usize>(
+    runs: &[Run],
+    weights: &[f32],
+    from: &[*const f32],
+    to: &[*mut f32],
+    fresh: bool,
+    finish: Option<(*const f32, *const f32, bool)>,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[V::splat(0.0); W]; H];
+        let mut at = [from[0]; H];
+        unrolled!(row < H, {
+            at[row] = from[row];
+            if !fresh {
+                unrolled!(column < W, {
+                    sums[row][column] = V::load(to[row].add(column * V::LANES));
+                });
+            }
+        });
+        for run in runs {
+            let mut weight = weights.as_ptr().add(run.weight * W * V::LANES);
+            for index in run.offset..run.offset + run.length {
+                let mut weights = [V::splat(0.0); W];
+                unrolled!(column < W, {
+                    weights[column] = V::load(weight.add(column * V::LANES));
+                });
+                weight = weight.add(W * V::LANES);
+                unrolled!(row < H, {
+                    let value = V::splat(*at[row].add(index));
+                    unrolled!(column < W, {
+                        sums[row][column] = sums[row][column].add_product(value, weights[column]);
+                    });
+                });
+            }
+        }
+        if let Some((scale, shift, relu)) = finish {
+            unrolled!(column < W, {
+                let (scale, shift) = (V::load(scale.add(column * V::LANES)), V::load(shift.add(column * V::LANES)));
+                unrolled!(row < H, {
+                    let value = shift.add_product(sums[row][column], scale);
+                    sums[row][column] = if relu { value.relu() } else { value };
+                });
+            });
+        }
+        unrolled!(row < H, {
+            unrolled!(column < W, {
+                sums[row][column].store(to[row].add(column * V::LANES));
+            });
+        });
+    }
+}
+
+/// Memory that several threads write to, each to numbers of its own.
+#[derive(Clone, Copy)]
+struct Shared<T>(*mut T);
+
+// SAFETY: who writes has to see to it that nobody else does to the same numbers.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// # Safety
+    /// The memory is there, and nobody else uses it.
+    #[inline(always)]
+    unsafe fn slice<'a>(self, start: usize, length: usize) -> &'a mut [T] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), length) }
+    }
+}

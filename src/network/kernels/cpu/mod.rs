@@ -1,0 +1,146 @@
+//! The kernels of a CPU: in each, the sums of a tile of pixels and channels stay in registers.
+//!
+//! [`correlation`] is the convolution with what follows it, and the gradient of its input; [`sums`] is the gradient of its
+//! weights. [`shape`] says which numbers meet, [`packed`] how weights lie, [`machine`] and [`vector`] on which instructions.
+//! Maps are `[images, height, width, channels]` throughout.
+
+mod aligned;
+pub(super) mod correlation;
+pub(super) mod machine;
+pub(super) mod normal;
+pub(super) mod packed;
+pub(super) mod pool;
+pub(super) mod shape;
+pub(super) mod sums;
+pub(super) mod threads;
+mod vector;
+
+use correlation::{Correlation, Finish, Output, Source};
+use machine::Machine;
+use packed::Packed;
+use shape::Shape;
+
+/// `weight` `[outputs, inputs, taps]` for [`forward`].
+pub(super) fn packed(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Packed {
+    Packed::new(machine, [outputs, inputs, taps], |o, i, tap| weight[(o * inputs + i) * taps + tap])
+}
+
+/// `weight` `[outputs, inputs, taps]` for [`backward`].
+pub(super) fn packed_backward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Packed {
+    Packed::new(machine, [inputs, outputs, taps], |o, i, tap| weight[(i * inputs + o) * taps + tap])
+}
+
+/// `[images, height, width, outputs]` of `input` `[images, height, width, inputs]`.
+pub(super) fn forward(shape: &Shape, input: &[f32], weight: &Packed, finish: Option<Finish>) -> Output {
+    Correlation::forward(shape).run(weight, Source::Plain(input), finish)
+}
+
+/// The gradient of the input, `[images, height, width, inputs]`, from that of the output.
+pub(super) fn backward(shape: &Shape, gradient: Source, weight: &Packed) -> Vec<f32> {
+    Correlation::backward(shape).run(weight, gradient, None).values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sums::weight_gradient, *};
+
+    /// `[forward, input gradient, weight gradient]` by the definition, in double precision.
+    fn naive(shape: Shape, x: &[f32], w: &[f32], g: &[f32]) -> [Vec<f32>; 3] {
+        let ([height, width], [oh, ow], k) = (shape.size, shape.out().unwrap(), shape.kernel);
+        let mut out = [vec![0f64; g.len()], vec![0f64; x.len()], vec![0f64; w.len()]];
+        for at in 0..g.len() {
+            let (o, pixel) = (at % shape.outputs, at / shape.outputs);
+            let (xx, y, n) = (pixel % ow, pixel / ow % oh, pixel / ow / oh);
+            for (i, ky, kx) in (0..shape.inputs * k * k).map(|index| (index / k / k, index / k % k, index % k)) {
+                let (row, column) = (y * shape.stride + ky, xx * shape.stride + kx);
+                let inside = |position: usize, size: usize| (shape.padding..shape.padding + size).contains(&position);
+                if inside(row, height) && inside(column, width) {
+                    let (row, column) = (row - shape.padding, column - shape.padding);
+                    let from = ((n * height + row) * width + column) * shape.inputs + i;
+                    let weight = ((o * shape.inputs + i) * k + ky) * k + kx;
+                    out[0][at] += f64::from(x[from]) * f64::from(w[weight]);
+                    out[1][from] += f64::from(g[at]) * f64::from(w[weight]);
+                    out[2][weight] += f64::from(g[at]) * f64::from(x[from]);
+                }
+            }
+        }
+        out.map(|values| values.into_iter().map(|value| value as f32).collect())
+    }
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Every instruction set that this computer has against the definition.
+    fn check(shape: Shape) {
+        let [oh, ow] = shape.out().unwrap();
+        let x = numbers(shape.images * shape.inputs * shape.size[0] * shape.size[1], 1);
+        let w = numbers(shape.outputs * shape.inputs * shape.taps(), 2);
+        let g = numbers(shape.images * shape.outputs * oh * ow, 3);
+        let expected = naive(shape, &x, &w, &g);
+        for machine in Machine::all() {
+            let found = [
+                forward(&shape, &x, &packed(machine, shape.filters(), &w), None).values,
+                backward(&shape, Source::Plain(&g), &packed_backward(machine, shape.filters(), &w)),
+                weight_gradient(machine, &shape, &x, &g),
+            ];
+            for ((found, expected), terms) in found.iter().zip(&expected).zip([
+                shape.inputs * shape.taps(),
+                shape.outputs * shape.taps(),
+                shape.images * oh * ow,
+            ]) {
+                assert_eq!(found.len(), expected.len());
+                // Rounding errors of a sum in single precision, whose terms are below a quarter.
+                let tolerance = 1e-7 * (terms as f32).max(4.0);
+                for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+                    assert!((found - expected).abs() < tolerance, "{machine:?} {shape:?} {index}: {found} {expected}");
+                }
+            }
+        }
+    }
+
+    fn shape(images: usize, inputs: usize, size: [usize; 2], outputs: usize, kernel: usize) -> Shape {
+        Shape { images, inputs, size, outputs, kernel, stride: 1, padding: (kernel - 1) / 2, even: false }
+    }
+
+    #[test]
+    fn odd_shapes_agree_with_the_definition() {
+        check(shape(1, 1, [1, 1], 1, 1));
+        check(shape(1, 1, [1, 1], 1, 3));
+        check(shape(2, 3, [32, 32], 24, 2));
+        check(shape(257, 5, [3, 3], 7, 3));
+        check(shape(1, 24, [15, 15], 64, 3));
+        check(shape(5, 64, [7, 7], 65, 3));
+        check(shape(3, 176, [3, 3], 176, 3));
+        check(shape(2, 13, [8, 8], 12, 1));
+        check(shape(1, 4, [2, 9], 33, 3));
+        check(Shape { stride: 2, ..shape(3, 6, [8, 8], 17, 3) });
+        check(Shape { stride: 2, ..shape(2, 6, [7, 9], 5, 3) });
+        check(Shape { stride: 2, padding: 0, ..shape(2, 16, [8, 8], 48, 1) });
+        check(Shape { padding: 0, ..shape(2, 9, [6, 5], 10, 3) });
+        check(Shape { padding: 2, ..shape(1, 2, [4, 4], 3, 3) });
+        check(Shape { stride: 3, padding: 1, ..shape(2, 3, [10, 11], 6, 4) });
+        check(Shape { even: true, ..shape(2, 5, [7, 9], 20, 3) });
+        check(Shape { even: true, ..shape(2, 5, [1, 4], 16, 3) });
+    }
+
+    #[test]
+    fn filters_that_do_not_fit_have_no_output() {
+        assert_eq!(Shape { padding: 0, ..shape(1, 1, [2, 2], 1, 3) }.out(), None);
+        assert_eq!(Shape { padding: 3, ..shape(1, 1, [8, 8], 1, 3) }.out(), None);
+        assert_eq!(Shape { stride: 0, ..shape(1, 1, [8, 8], 1, 3) }.out(), None);
+    }
+
+    #[test]
+    fn the_same_threads_give_the_same_digits() {
+        let shape = shape(40, 8, [5, 5], 9, 3);
+        let (x, g) = (numbers(40 * 8 * 25, 1), numbers(40 * 9 * 25, 2));
+        let one = weight_gradient(Machine::best(), &shape, &x, &g);
+        assert_eq!(one, weight_gradient(Machine::best(), &shape, &x, &g));
+    }
+}

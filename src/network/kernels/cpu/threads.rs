@@ -1,0 +1,84 @@
+//! Work on all cores; in a browser, where there is one, in turn.
+
+#[cfg(not(target_family = "wasm"))]
+use rayon::prelude::*;
+
+use super::aligned::Aligned;
+
+/// Cores at work.
+#[cfg(not(target_family = "wasm"))]
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Cores at work.
+#[cfg(target_family = "wasm")]
+pub fn threads() -> usize {
+    1
+}
+
+/// Calls `work` for each index below `count`.
+pub fn for_each(count: usize, work: impl Fn(usize) + Send + Sync) {
+    #[cfg(not(target_family = "wasm"))]
+    (0..count).into_par_iter().for_each(work);
+    #[cfg(target_family = "wasm")]
+    (0..count).for_each(work);
+}
+
+/// The sum of what `work` adds for each index below `count` to `length` zeros; the same number of threads gives the same digits.
+pub fn fold(count: usize, length: usize, work: impl Fn(usize, &mut [f32]) + Sync) -> Aligned {
+    let parts = threads().min(count).max(1);
+    let sum = |part: usize| {
+        let mut total = Aligned::zeros(length);
+        (count * part / parts..count * (part + 1) / parts).for_each(|index| work(index, &mut total));
+        total
+    };
+    #[cfg(not(target_family = "wasm"))]
+    let totals: Vec<Aligned> = (0..parts).into_par_iter().map(sum).collect();
+    #[cfg(target_family = "wasm")]
+    let totals = (0..parts).map(sum);
+    let add = |mut a: Aligned, b: Aligned| {
+        a.iter_mut().zip(b.iter()).for_each(|(a, b)| *a += b);
+        a
+    };
+    totals.into_iter().reduce(add).expect("there is one part at least")
+}
+
+/// `length` numbers, of which `work` writes each `part`, given its index.
+pub fn fill(length: usize, part: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) -> Vec<f32> {
+    let mut out = vec![0.0; length];
+    #[cfg(not(target_family = "wasm"))]
+    let parts = out.par_chunks_mut(part.max(1));
+    #[cfg(target_family = "wasm")]
+    let parts = out.chunks_mut(part.max(1));
+    parts.enumerate().for_each(|(index, part)| work(index, part));
+    out
+}
+
+/// `length` numbers and as many bytes, of which `work` writes each `part` of both, given its index.
+pub fn fill_both(
+    length: usize,
+    part: usize,
+    work: impl Fn(usize, &mut [f32], &mut [u8]) + Send + Sync,
+) -> (Vec<f32>, Vec<u8>) {
+    let (mut values, mut bytes) = (vec![0.0; length], vec![0; length]);
+    #[cfg(not(target_family = "wasm"))]
+    let parts = values.par_chunks_mut(part.max(1)).zip(bytes.par_chunks_mut(part.max(1)));
+    #[cfg(target_family = "wasm")]
+    let parts = values.chunks_mut(part.max(1)).zip(bytes.chunks_mut(part.max(1)));
+    parts.enumerate().for_each(|(index, (values, bytes))| work(index, values, bytes));
+    (values, bytes)
+}
+
+/// For each index below `count`, what `work` adds to `length` zeros.
+pub fn sums(count: usize, length: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) -> Vec<Vec<f32>> {
+    let sum = |index: usize| {
+        let mut sum = vec![0.0; length];
+        work(index, &mut sum);
+        sum
+    };
+    #[cfg(not(target_family = "wasm"))]
+    return (0..count).into_par_iter().map(sum).collect();
+    #[cfg(target_family = "wasm")]
+    (0..count).map(sum).collect()
+}

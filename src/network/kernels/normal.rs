@@ -1,0 +1,299 @@
+//! Batch normalisation with the ReLU that follows, while a network trains.
+//!
+//! `output = max(0, normal gamma + beta)`, where `normal` is the input less its mean over images and pixels, divided by the root of
+//! its variance plus epsilon, for each channel. Input, gamma and beta have gradients. On a CPU both directions take one pass over
+//! the maps for the sums and one for the result.
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use burn::backend::Cube;
+#[cfg(feature = "libtorch")]
+use burn::backend::LibTorch;
+use burn::{
+    backend::{
+        Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::{DType, Tensor, TensorData},
+};
+
+use super::{
+    cpu::{self, machine::Machine},
+    values::values,
+};
+
+/// `[n, height, width, channels]` of such an `input`, and its mean and its variance by the number of pixels, both `[channels]` and
+/// constants.
+pub fn normal(input: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> (Tensor<4>, [Tensor<1>; 2]) {
+    let [input, gamma, beta] = [input.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()];
+    let (output, mean, variance) = <Dispatch as NormalOps>::normal(input, gamma, beta, epsilon);
+    (Tensor::from_dispatch(output), [mean, variance].map(Tensor::from_dispatch))
+}
+
+#[backend_extension(
+    Autodiff,
+    Flex,
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm")),
+    LibTorch: cfg(feature = "libtorch")
+)]
+pub trait NormalOps: Backend {
+    /// See [`normal`].
+    fn normal(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed::<Self>(input, gamma, beta, epsilon)
+    }
+
+    /// The gradients of input, gamma and beta, from that of the output.
+    fn normal_gradient(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed_gradient::<Self>(input, gamma, [mean, variance], epsilon, output, gradient)
+    }
+}
+
+/// `[pixels, channels]` of `[.., channels]`.
+fn flat<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    let shape = tensor.shape();
+    let channels = shape[shape.num_dims() - 1];
+    B::float_reshape(tensor, [shape.num_elements() / channels.max(1), channels].into())
+}
+
+/// One over the root of the variance plus epsilon.
+fn inverse_deviation<B: Backend>(variance: FloatTensor<B>, epsilon: f64) -> FloatTensor<B> {
+    B::float_recip(B::float_sqrt(B::float_add_scalar(variance, epsilon.into())))
+}
+
+/// By Burn's operations.
+fn composed<B: Backend>(
+    input: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    epsilon: f64,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let shape = input.shape();
+    let [input, gamma, beta] = [input, gamma, beta].map(flat::<B>);
+    let mean = B::float_mean_dim(input.clone(), 0);
+    let centred = B::float_sub(input, mean.clone());
+    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), 0);
+    let scale = B::float_mul(inverse_deviation::<B>(variance.clone(), epsilon), gamma);
+    let output = B::relu(B::float_add(B::float_mul(centred, scale), beta));
+    let [mean, variance] = [mean, variance].map(|moment| {
+        let channels = moment.shape().num_elements();
+        B::float_reshape(moment, [channels].into())
+    });
+    (B::float_reshape(output, shape), mean, variance)
+}
+
+/// The same for the gradients.
+fn composed_gradient<B: Backend>(
+    input: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    moments: [FloatTensor<B>; 2],
+    epsilon: f64,
+    output: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let (shape, channels) = (input.shape(), gamma.shape());
+    let [input, output, gradient, gamma] = [input, output, gradient, gamma].map(flat::<B>);
+    let [mean, variance] = moments.map(flat::<B>);
+    let share = 1.0 / input.shape()[0] as f64;
+    let scale = inverse_deviation::<B>(variance, epsilon);
+    let gradient = B::relu_backward(output, gradient);
+    let normal = B::float_mul(B::float_sub(input, mean), scale.clone());
+    let beta = B::float_sum_dim(gradient.clone(), 0);
+    let product = B::float_sum_dim(B::float_mul(gradient.clone(), normal.clone()), 0);
+    let less = B::float_add(beta.clone(), B::float_mul(normal, product.clone()));
+    let input = B::float_sub(gradient, B::float_mul_scalar(less, share.into()));
+    let input = B::float_mul(input, B::float_mul(scale, gamma));
+    (B::float_reshape(input, shape), B::float_reshape(product, channels.clone()), B::float_reshape(beta, channels))
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+impl NormalOps for Cube {}
+
+#[cfg(feature = "libtorch")]
+#[allow(deprecated, reason = "as in network/torch")]
+impl NormalOps for LibTorch {}
+
+impl NormalOps for Flex {
+    fn normal(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if input.dtype() != DType::F32 {
+            return composed::<Self>(input, gamma, beta, epsilon);
+        }
+        let (machine, shape) = (Machine::best(), input.shape());
+        let (input, gamma, beta) = (values(input), values(gamma), values(beta));
+        let [mean, variance] = cpu::normal::moments(machine, &input, gamma.len());
+        let scale: Vec<f32> =
+            inverse_deviations(&variance, epsilon).zip(gamma.iter()).map(|(s, gamma)| s * gamma).collect();
+        let shift: Vec<f32> =
+            mean.iter().zip(&scale).zip(beta.iter()).map(|((mean, s), beta)| beta - mean * s).collect();
+        let output = cpu::normal::activate(machine, &input, &scale, &shift);
+        let of = |values: Vec<f32>| {
+            let channels = values.len();
+            FloatTensor::<Self>::from_data(TensorData::new(values, [channels]))
+        };
+        (FloatTensor::<Self>::from_data(TensorData::new(output, shape)), of(mean), of(variance))
+    }
+
+    fn normal_gradient(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if input.dtype() != DType::F32 {
+            return composed_gradient::<Self>(input, gamma, [mean, variance], epsilon, output, gradient);
+        }
+        let (machine, shape) = (Machine::best(), input.shape());
+        let [input, output, gradient] = [input, output, gradient].map(values);
+        let [gamma, mean, variance] = [gamma, mean, variance].map(values);
+        let scale: Vec<f32> = inverse_deviations(&variance, epsilon).collect();
+        let [sum, product] = cpu::normal::normal_sums(machine, &input, &output, &gradient, [&mean, &scale]);
+        // gamma scale (gradient - (sum + normal product) / pixels), by powers of the input.
+        let share = gamma.len() as f32 / input.len() as f32;
+        let [mut a, mut b, mut c] = [(); 3].map(|()| vec![0.0; gamma.len()]);
+        for channel in 0..gamma.len() {
+            a[channel] = gamma[channel] * scale[channel];
+            b[channel] = -a[channel] * scale[channel] * product[channel] * share;
+            c[channel] = -a[channel] * sum[channel] * share - b[channel] * mean[channel];
+        }
+        let input = cpu::normal::normal_gradient(machine, &input, &output, &gradient, [&a, &b, &c]);
+        let of = |values: Vec<f32>| {
+            let channels = values.len();
+            FloatTensor::<Self>::from_data(TensorData::new(values, [channels]))
+        };
+        (FloatTensor::<Self>::from_data(TensorData::new(input, shape)), of(product), of(sum))
+    }
+}
+
+fn inverse_deviations(variances: &[f32], epsilon: f64) -> impl Iterator<Item = f32> {
+    variances.iter().map(move |variance| (1.0 / (f64::from(*variance) + epsilon).sqrt()) as f32)
+}
+
+impl<B: NormalOps, C: CheckpointStrategy> NormalOps for Autodiff<B, C> {
+    fn normal(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [input.node(), gamma.node(), beta.node()];
+        let [input, gamma, beta] = [input, gamma, beta].map(|tensor| tensor.into_primitive());
+        let (output, mean, variance) = B::normal(input.clone(), gamma.clone(), beta, epsilon);
+        let tracked = match Normal.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let state = [input, gamma, mean.clone(), variance.clone(), output.clone()];
+                prepared.finish((state, epsilon), output)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        };
+        (tracked, Self::from_inner(mean), Self::from_inner(variance))
+    }
+}
+
+#[derive(Debug)]
+struct Normal;
+
+impl<B: NormalOps> Backward<B, 3> for Normal {
+    type State = ([FloatTensor<B>; 5], f64);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (nodes, ([input, gamma, mean, variance, output], epsilon)) = (ops.parents, ops.state);
+        let (input, gamma, beta) = B::normal_gradient(input, gamma, mean, variance, epsilon, output, gradient);
+        for (node, gradient) in nodes.into_iter().zip([input, gamma, beta]) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution, Tolerance, activation::relu, module::batch_norm_train};
+
+    use super::*;
+
+    /// Ours, and what other devices compute, against Burn's own.
+    #[test]
+    fn output_moments_and_gradients_are_those_of_burn() {
+        let device = Device::flex().autodiff();
+        let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(1.5, 2.0), &device);
+        for shape in [[5, 7, 9, 20], [2, 1, 3, 3], [300, 2, 2, 16]] {
+            let x = random(shape).require_grad();
+            let [gamma, beta] = [(); 2]
+                .map(|()| Tensor::<1>::random([shape[3]], Distribution::Uniform(-1.0, 1.0), &device).require_grad());
+            let weights = random(shape);
+            let results = [true, false].map(|ours| {
+                let (y, moments) = match ours {
+                    true => normal(x.clone(), gamma.clone(), beta.clone(), 1e-5),
+                    false => {
+                        let planar = x.clone().permute([0, 3, 1, 2]);
+                        let batch = batch_norm_train(planar, gamma.clone(), beta.clone(), 1e-5);
+                        (relu(batch.output).permute([0, 2, 3, 1]), [batch.mean, batch.variance])
+                    }
+                };
+                let gradients = (y.clone() * weights.clone()).sum().backward();
+                let mut found = vec![y.into_data(), x.grad(&gradients).unwrap().into_data()];
+                found.extend([&gamma, &beta].map(|tensor| tensor.grad(&gradients).unwrap().into_data()));
+                found.extend(moments.map(|moment| moment.into_data()));
+                found
+            });
+            let [ours, theirs] = results;
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                ours.assert_approx_eq::<f32>(theirs, Tolerance::rel_abs(2e-4, 2e-4));
+            }
+        }
+    }
+
+    #[test]
+    fn other_devices_compute_the_same() {
+        let of = |shape: &[usize], seed: u64| {
+            let count = shape.iter().product::<usize>() as u64;
+            let value = |index: u64| ((index * 2_654_435_761 + seed * 97) % 1000) as f32 / 500.0 - 0.7;
+            let data = TensorData::new((0..count).map(value).collect(), shape.to_vec());
+            FloatTensor::<Flex>::from_data(data)
+        };
+        let (x, gamma, beta, g) = (of(&[3, 4, 5, 6], 1), of(&[6], 2), of(&[6], 3), of(&[3, 4, 5, 6], 4));
+        let ours = Flex::normal(x.clone(), gamma.clone(), beta.clone(), 1e-3);
+        let theirs = composed::<Flex>(x.clone(), gamma.clone(), beta, 1e-3);
+        let (y, mean, variance) = ours.clone();
+        let our_gradients =
+            Flex::normal_gradient(x.clone(), gamma.clone(), mean.clone(), variance.clone(), 1e-3, y.clone(), g.clone());
+        let their_gradients = composed_gradient::<Flex>(x, gamma, [mean, variance], 1e-3, y, g);
+        for (ours, theirs) in [
+            (ours.0, theirs.0),
+            (ours.1, theirs.1),
+            (ours.2, theirs.2),
+            (our_gradients.0, their_gradients.0),
+            (our_gradients.1, their_gradients.1),
+            (our_gradients.2, their_gradients.2),
+        ] {
+            ours.into_data().assert_approx_eq::<f32>(&theirs.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
+        }
+    }
+}
