@@ -13,7 +13,7 @@ use super::{
     machine::{Work, sized, unrolled},
     packed::{Packed, Part},
     pool::{is_larger, largest},
-    shape::{Axis, Shape},
+    shape::{Axis, Class, Shape},
     threads::{for_each, threads},
     vector::Vector,
 };
@@ -151,7 +151,7 @@ impl Correlation {
         let [rows, columns] = &self.axes;
         let of = |chunk: &Vec<Part>| {
             let pairs = rows.classes.iter().flat_map(|row| columns.classes.iter().map(move |column| (row, column)));
-            let runs = |(row, column): (&Vec<(usize, usize)>, &Vec<(usize, usize)>)| {
+            let runs = |(row, column): (&Class, &Class)| {
                 let mut weight = 0;
                 let mut runs = Vec::new();
                 for part in chunk {
@@ -361,9 +361,7 @@ impl Unit<'_> {
                     let sums = &sums[(image * self.rows.len() * width + pixel) * across..][..channels];
                     // SAFETY: there is room for all pixels.
                     let out = unsafe { plan.values.slice((first + pixel) * outputs + column, channels) };
-                    for channel in 0..channels {
-                        out[channel] = sums[channel];
-                    }
+                    out.copy_from_slice(sums);
                 }
             }
             return;
@@ -381,9 +379,7 @@ impl Unit<'_> {
                     // SAFETY: there is room for all pixels.
                     let out = unsafe { plan.values.slice(to * outputs + column, channels) };
                     let first = &sums[from * across..][..channels];
-                    for channel in 0..channels {
-                        out[channel] = first[channel];
-                    }
+                    out.copy_from_slice(first);
                     if pool {
                         let second = &sums[(from + 1) * across..][..channels];
                         let third = &sums[(from + width) * across..][..channels];

@@ -43,13 +43,16 @@ impl Shape {
     }
 }
 
+/// `(tap, place in the source less that of the first)` for each tap that meets something.
+pub type Class = Vec<(usize, usize)>;
+
 /// Rows or columns out, and what of the source each tap of a filter meets there.
 ///
 /// Taps that meet nothing are left out, instead of being multiplied by zeros; places whose taps meet the same neighbours are of
 /// one class, and one list of taps serves them all.
 pub struct Axis {
-    /// `(tap, place in the source less that of the first)` for each tap that meets something.
-    pub classes: Vec<Vec<(usize, usize)>>,
+    /// What the taps meet.
+    pub classes: Vec<Class>,
     /// Class and first place in the source, of each place out.
     pub places: Vec<(usize, usize)>,
 }
@@ -57,12 +60,12 @@ pub struct Axis {
 impl Axis {
     /// `meets(place, tap)` is the place in the source.
     fn new(out: usize, kernel: usize, meets: impl Fn(usize, usize) -> Option<usize>) -> Self {
-        let mut classes: Vec<Vec<(usize, usize)>> = Vec::new();
+        let mut classes: Vec<Class> = Vec::new();
         let mut places = Vec::with_capacity(out);
         for place in 0..out {
             let met: Vec<(usize, usize)> = (0..kernel).filter_map(|tap| Some((tap, meets(place, tap)?))).collect();
             let first = met.iter().map(|(_, source)| *source).min().unwrap_or(0);
-            let class: Vec<(usize, usize)> = met.into_iter().map(|(tap, source)| (tap, source - first)).collect();
+            let class: Class = met.into_iter().map(|(tap, source)| (tap, source - first)).collect();
             let index = classes.iter().position(|known| *known == class).unwrap_or_else(|| {
                 classes.push(class);
                 classes.len() - 1
