@@ -17,7 +17,7 @@ use eloc::{
         ensemble::{FoldOutputs, Member, Outputs, Score, argmax},
         odin::{GradientMode, Odin, perturb},
     },
-    fold::folds,
+    fold::{Fold, folds},
     images::image::{Normalisation, PIXELS},
     network::Classifier,
     training::{
@@ -84,13 +84,18 @@ impl Case {
     }
 
     fn member(&self, fold: usize) -> Member {
+        let (fold, classifier) = self.classifier(fold);
+        Member::new(fold, classifier)
+    }
+
+    fn classifier(&self, fold: usize) -> (Fold, Classifier) {
         let path = self.checkpoint(fold);
         let checkpoint = Checkpoint::inspect(&path).unwrap();
         assert_eq!(checkpoint.network.to_string(), self.network);
         let classifier = checkpoint.read(&path, &Device::flex()).unwrap();
         let fold = folds(self.classes, 5, 3).unwrap().remove(fold - 1);
         assert_eq!(checkpoint.classes, fold.kept.len());
-        Member { fold, classifier }
+        (fold, classifier)
     }
 
     fn f64(&self, name: &str) -> Vec<f64> {
@@ -198,9 +203,9 @@ fn the_densenet_of_the_paper_agrees() {
 fn signs_agree(network: &'static str) {
     let device = Device::flex();
     let case = Case::new(network);
-    let single = case.member(1).classifier;
+    let single = case.classifier(1).1.ready();
     // Read once more, since clones share their running statistics.
-    let double = case.member(1).classifier.map(&mut ToDouble);
+    let double = case.classifier(1).1.map(&mut ToDouble);
     for (mode, name) in [(GradientMode::CrossEntropy, "cross-entropy"), (GradientMode::Entropy, "entropy")] {
         let odin = Odin { gradient: mode, ..Odin::default() };
         let expected = case.signs(&format!("fold-1.sign.{name}"));
@@ -261,7 +266,7 @@ fn training_steps_are_those_of_pytorch() {
     let images = images();
     for network in ["densenet-bc-10-4", "wrn-10-1"] {
         let case = Case::new(network);
-        let Member { fold, classifier } = case.member(1);
+        let (fold, classifier) = case.classifier(1);
         let margin = f64_values(&golden, &format!("{network}.margin"))[0];
         let recipe = Recipe { loss: MarginEntropy { beta: 0.2, margin, logit_norm: None }, ..Recipe::reference() };
         let mut rng = ChaCha8Rng::seed_from_u64(0);
@@ -302,7 +307,7 @@ fn training_steps_are_those_of_pytorch() {
 fn exported_tensors_have_the_names_and_layouts_of_the_checkpoint() {
     for network in ["densenet-bc-10-4", "wrn-10-1"] {
         let case = Case::new(network);
-        let file = to_safetensors(&case.member(1).classifier).unwrap();
+        let file = to_safetensors(&case.classifier(1).1).unwrap();
         let file = SafeTensors::deserialize(&file).unwrap();
         let reader = pytorch_reader::PytorchReader::with_top_level_key(case.checkpoint(1), "state_dict").unwrap();
         let mut expected: Vec<&str> = reader.tensors().keys().map(String::as_str).collect();

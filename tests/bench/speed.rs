@@ -12,7 +12,7 @@ use eloc::{
     detection::{ensemble::Member, odin::Odin},
     fold::{self, Fold},
     images::image::{Normalisation, PIXELS},
-    network::{Network, TrainingMode, input::image_tensor},
+    network::{Network, TrainingMode},
     training::{
         learner::{Batch, Learner},
         recipe::Recipe,
@@ -92,7 +92,7 @@ impl Case {
     fn member(&self, fold: Fold) -> Member {
         let mut rng = ChaCha8Rng::seed_from_u64(fold.number as u64);
         let network = self.network().init(fold.kept.len(), TrainingMode::default(), &mut rng, &self.device);
-        Member { classifier: network.valid(), fold }
+        Member::new(fold, network.valid())
     }
 }
 
@@ -123,11 +123,9 @@ fn training_step(bencher: Bencher, case: &Case) {
 fn forward(bencher: Bencher, case: &Case) {
     let images = case.images(case.batch);
     let member = case.member(folds().remove(0));
-    bencher.counter(ItemsCount::new(case.batch)).bench_local(|| {
-        let logits = member.classifier.forward(image_tensor(&images, &Normalisation::default(), &case.device));
-        // Data whose values are not asked for may not have been computed yet.
-        logits.into_data().try_to_vec::<f32>().expect("logits are single precision")
-    });
+    bencher
+        .counter(ItemsCount::new(case.batch))
+        .bench_local(|| member.logits(&images, &Normalisation::default(), &case.device).expect("the device works"));
 }
 
 /// Forward pass, input gradient and second forward pass of five folds.
