@@ -121,7 +121,7 @@ macro_rules! vector {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Vector;
+    use crate::network::kernels::cpu::vector::Vector;
 
     vector!(__m512, 16 x 4, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, |c, a, b| _mm512_fmadd_ps(a, b, c),
         |x, zero| _mm512_max_ps(zero, x));
@@ -133,7 +133,7 @@ mod x86 {
 mod arm {
     use std::arch::aarch64::*;
 
-    use super::Vector;
+    use crate::network::kernels::cpu::vector::Vector;
 
     vector!(float32x4_t, 4 x 4, vdupq_n_f32, vld1q_f32, vst1q_f32, |c, a, b| vfmaq_f32(c, a, b),
         |x, zero| vmaxq_f32(x, zero));
@@ -143,7 +143,7 @@ mod arm {
 mod wasm {
     use std::arch::wasm32::*;
 
-    use super::Vector;
+    use crate::network::kernels::cpu::vector::Vector;
 
     #[cfg(target_feature = "relaxed-simd")]
     vector!(v128, 4 x 2, f32x4_splat, v128_load, v128_store, |c, a, b| f32x4_relaxed_madd(a, b, c),
