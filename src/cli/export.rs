@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use eloc::{
     detection::ensemble::Member,
+    network::Classifier,
     weights::{
         int8,
         manifest::{MANIFEST, Manifest, sha256},
@@ -42,32 +43,30 @@ enum Form {
 /// Writes the folds in the form that was asked for.
 pub fn run(args: &ExportArgs) -> Result<()> {
     let device = Device::flex();
+    let manifest = store::complete_manifest(&args.weights)?;
     // Reads and so checks all folds.
-    let (manifest, members) = store::read_ensemble(&args.weights, &device)?;
+    let classifiers =
+        manifest.folds.iter().map(|entry| store::read_classifier(&args.weights, &manifest, entry, &device));
+    let classifiers: Vec<Classifier> = classifiers.collect::<Result<_>>()?;
     store::check_new(&args.out)?;
     let bytes = match args.format {
-        Form::Int8 => export_int8(args, manifest, members, &device)?,
-        Form::Safetensors => export_safetensors(args, &manifest, &device)?,
+        Form::Int8 => export_int8(args, manifest, &device)?,
+        Form::Safetensors => export_safetensors(args, &manifest, &classifiers)?,
     };
     output::line(format_args!("{}: {} folds, {} bytes", args.out.display(), bytes.len(), bytes.iter().sum::<usize>()))
 }
 
 /// The folds, then the manifest that describes them. The threshold stays that of the weights it was measured with: 8 bits
 /// move a score by about a hundredth of its distance from the least one.
-fn export_int8(
-    args: &ExportArgs,
-    mut manifest: Manifest,
-    mut members: Vec<Member>,
-    device: &Device,
-) -> Result<Vec<usize>> {
-    let mut files = Vec::new();
-    for (entry, member) in manifest.folds.iter_mut().zip(&mut members) {
+fn export_int8(args: &ExportArgs, mut manifest: Manifest, device: &Device) -> Result<Vec<usize>> {
+    let (mut files, mut members) = (Vec::new(), Vec::new());
+    for entry in &mut manifest.folds {
         let path = args.weights.join(&entry.file);
         let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
         let bytes = int8::quantise(&bytes).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
         entry.file = format!("fold-{}.safetensors.gz", entry.fold.number);
         (entry.bytes, entry.sha256) = (bytes.len(), sha256(&bytes));
-        *member = Member::new(entry.fold.clone(), entry.read(&bytes, &manifest.network, device)?);
+        members.push(Member::new(entry.fold.clone(), entry.read(&bytes, &manifest.network, device)?));
         files.push((entry.file.clone(), bytes));
     }
     manifest.self_test = Some(scoring::self_test(&manifest, &members, device)?);
@@ -76,10 +75,10 @@ fn export_int8(
     Ok(manifest.folds.iter().map(|entry| entry.bytes).collect())
 }
 
-fn export_safetensors(args: &ExportArgs, manifest: &Manifest, device: &Device) -> Result<Vec<usize>> {
+fn export_safetensors(args: &ExportArgs, manifest: &Manifest, classifiers: &[Classifier]) -> Result<Vec<usize>> {
     let mut sizes = Vec::new();
-    let files = manifest.folds.iter().map(|entry| {
-        let bytes = pytorch::to_safetensors(&store::read_classifier(&args.weights, manifest, entry, device)?)?;
+    let files = manifest.folds.iter().zip(classifiers).map(|(entry, classifier)| {
+        let bytes = pytorch::to_safetensors(classifier)?;
         sizes.push(bytes.len());
         Ok((format!("fold-{}.safetensors", entry.fold.number), bytes))
     });

@@ -114,6 +114,11 @@ pub fn read_manifest(folder: &Path) -> Result<Option<Manifest>> {
 
 /// Reads all folds of a weights folder.
 pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Member>)> {
+    read_folds(folder, complete_manifest(folder)?, device)
+}
+
+/// Reads the manifest of a weights folder in which all folds are trained.
+pub fn complete_manifest(folder: &Path) -> Result<Manifest> {
     let manifest = existing_manifest(folder)?;
     ensure!(
         manifest.folds.len() >= manifest.fold_count,
@@ -122,7 +127,7 @@ pub fn read_ensemble(folder: &Path, device: &Device) -> Result<(Manifest, Vec<Me
         manifest.fold_count,
         manifest.folds.len(),
     );
-    read_folds(folder, manifest, device)
+    Ok(manifest)
 }
 
 /// Reads the first `count` of the trained folds of a weights folder, in which others may still be missing.
@@ -148,8 +153,9 @@ pub fn existing_manifest(folder: &Path) -> Result<Manifest> {
 }
 
 fn read_folds(folder: &Path, manifest: Manifest, device: &Device) -> Result<(Manifest, Vec<Member>)> {
-    let members = manifest.folds.iter().map(|entry| -> Result<Member> {
-        Ok(Member::new(entry.fold.clone(), read_classifier(folder, &manifest, entry, device)?))
+    let members = manifest.folds.iter().map(|entry| {
+        let classifier = read_classifier(folder, &manifest, entry, device);
+        classifier.map(|classifier| Member::new(entry.fold.clone(), classifier))
     });
     let members = members.collect::<Result<_>>()?;
     Ok((manifest, members))

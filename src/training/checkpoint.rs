@@ -53,13 +53,13 @@ pub struct Checkpoint {
 
 /// The checkpoint of a fold that another training has taken through the schedule of `recipe`, for the epochs that are averaged.
 ///
-/// `classifier` is its network, made with [`Module::valid`], `history` its epochs, and `selected` the one whose weights these are. The logits
-/// of a loss with LogitNorm, which that training has scaled in the end, go back to about the length they had.
+/// `classifier` is its network, made with [`Module::valid`], `history` its epochs, and `selected` the one whose weights these
+/// are. The logits of a loss with LogitNorm, which that training has scaled in the end, go back to about the length they had.
 ///
 /// # Errors
 /// [`Error::Device`] when the device fails, [`Error::Checkpoint`] where the network cannot be written.
 pub fn after_schedule(
-    classifier: Classifier,
+    mut classifier: Classifier,
     history: Vec<EpochRecord>,
     selected: usize,
     recipe: &Recipe,
@@ -67,7 +67,6 @@ pub fn after_schedule(
     device: &Device,
 ) -> Result<Checkpoint> {
     let best = record_bytes(classifier.clone())?;
-    let mut classifier = classifier;
     if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.uses_left_out(data.fold) {
         let member = Member::new(data.fold.clone(), classifier.clone());
         classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);

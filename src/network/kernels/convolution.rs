@@ -43,6 +43,13 @@ impl Geometry {
     pub(super) fn options(self) -> ConvOptions<2> {
         ConvOptions::new([self.stride; 2], [self.padding; 2], [1; 2], 1)
     }
+
+    /// What a CPU's kernels compute of an input `[images, height, width, inputs]` and weights `[outputs, inputs, kernel, kernel]`.
+    pub(super) fn shape(self, input: [usize; 4], weight: [usize; 4]) -> Shape {
+        let ([images, height, width, inputs], [outputs, _, kernel, _]) = (input, weight);
+        let Geometry { stride, padding, pooled: even } = self;
+        Shape { images, inputs, size: [height, width], outputs, kernel, stride, padding, even }
+    }
 }
 
 /// `[n, height, width, outputs]` from `input` `[n, .., inputs]` and `weight` `[outputs, inputs, size, size]`.
@@ -213,9 +220,7 @@ fn by_turned_filters<B: Backend>(
 
 /// What the kernels compute, and its height and width; none where they do not.
 fn shape(input: &FloatTensor<Flex>, weight: &FloatTensor<Flex>, geometry: Geometry) -> Option<(Shape, [usize; 2])> {
-    let ([images, height, width, inputs], [outputs, _, kernel, _]) = (input.shape().dims(), weight.shape().dims());
-    let Geometry { stride, padding, pooled: even } = geometry;
-    let shape = Shape { images, inputs, size: [height, width], outputs, kernel, stride, padding, even };
+    let shape = geometry.shape(input.shape().dims(), weight.shape().dims());
     let out = shape.out()?;
     (input.dtype() == DType::F32 && weight.dtype() == DType::F32).then_some((shape, out))
 }

@@ -161,10 +161,10 @@ fn composed_gradient<B: ConvolutionOps + PoolOps>(
     let mut gradient = if options.relu { B::relu_backward(output, gradient) } else { gradient };
     gradient = B::float_mul(gradient, across::<B>(scale));
     if let Some(places) = places {
-        let ([images, height, width, _], [outputs, _, size, _]) = (input.shape().dims(), weight.shape().dims());
-        let Geometry { stride, padding, .. } = options.geometry;
-        let [height, width] = [height, width].map(|side: usize| (side + 2 * padding - size) / stride + 1);
-        gradient = B::max_pool_gradient(gradient, places, Shape::from([images, height, width, outputs]));
+        let shape = Geometry { pooled: false, ..options.geometry }.shape(input.shape().dims(), weight.shape().dims());
+        let [height, width] = shape.out().expect("filters fit");
+        let shape = Shape::from([shape.images, height, width, shape.outputs]);
+        gradient = B::max_pool_gradient(gradient, places, shape);
     }
     B::input_gradient(input, weight, gradient, Geometry { pooled: false, ..options.geometry })
 }
@@ -209,7 +209,7 @@ impl LayerOps for Flex {
         let Options { geometry, relu, tracked, packed: Some(weights) } = options else {
             return composed::<Self>(input, weight, scale, shift, options);
         };
-        let shape = weights.shape(input.shape().dims(), geometry);
+        let shape = geometry.shape(input.shape().dims(), weights.shape);
         let (scale, shift) = (values(scale), values(shift));
         let pool = geometry.pooled;
         let finish = Finish { scale: &scale, shift: &shift, relu, pool, places: pool && tracked };
@@ -234,7 +234,7 @@ impl LayerGradientOps for Flex {
         let Options { geometry, relu, packed: Some(weights), .. } = options else {
             return composed_gradient::<Self>(input, weight, scale, output, places, gradient, options);
         };
-        let shape = weights.shape(input.shape().dims(), geometry);
+        let shape = geometry.shape(input.shape().dims(), weights.shape);
         let (scale, output, gradient) = (values(scale), values(output), values(gradient));
         let (scale, output, gradient) = (&scale[..], &output[..], &gradient[..]);
         let source = match &places {
@@ -246,14 +246,6 @@ impl LayerGradientOps for Flex {
         };
         let values = cpu::backward(&shape, source, &weights.backward);
         FloatTensor::<Self>::from_data(TensorData::new(values, input.shape()))
-    }
-}
-
-impl Weights {
-    fn shape(&self, [images, height, width, _]: [usize; 4], geometry: Geometry) -> cpu::shape::Shape {
-        let [outputs, inputs, kernel, _] = self.shape;
-        let Geometry { stride, padding, pooled: even } = geometry;
-        cpu::shape::Shape { images, inputs, size: [height, width], outputs, kernel, stride, padding, even }
     }
 }
 

@@ -148,11 +148,7 @@ impl NormalOps for Flex {
         let shift: Vec<f32> =
             mean.iter().zip(&scale).zip(beta.iter()).map(|((mean, s), beta)| beta - mean * s).collect();
         let output = cpu::normal::activate(machine, &input, &scale, &shift);
-        let of = |values: Vec<f32>| {
-            let channels = values.len();
-            FloatTensor::<Self>::from_data(TensorData::new(values, [channels]))
-        };
-        (FloatTensor::<Self>::from_data(TensorData::new(output, shape)), of(mean), of(variance))
+        (FloatTensor::<Self>::from_data(TensorData::new(output, shape)), by_channel(mean), by_channel(variance))
     }
 
     fn normal_gradient(
@@ -181,12 +177,14 @@ impl NormalOps for Flex {
             c[channel] = -a[channel] * sum[channel] * share - b[channel] * mean[channel];
         }
         let input = cpu::normal::normal_gradient(machine, &input, &output, &gradient, [&a, &b, &c]);
-        let of = |values: Vec<f32>| {
-            let channels = values.len();
-            FloatTensor::<Self>::from_data(TensorData::new(values, [channels]))
-        };
-        (FloatTensor::<Self>::from_data(TensorData::new(input, shape)), of(product), of(sum))
+        (FloatTensor::<Self>::from_data(TensorData::new(input, shape)), by_channel(product), by_channel(sum))
     }
+}
+
+/// `[channels]`
+fn by_channel(values: Vec<f32>) -> FloatTensor<Flex> {
+    let channels = values.len();
+    FloatTensor::<Flex>::from_data(TensorData::new(values, [channels]))
 }
 
 fn inverse_deviations(variances: &[f32], epsilon: f64) -> impl Iterator<Item = f32> {

@@ -51,18 +51,14 @@ pub trait PoolOps: Backend {
 }
 
 /// By Burn's operations.
-pub(super) fn composed<B: Backend>(input: FloatTensor<B>) -> (FloatTensor<B>, IntTensor<B>) {
+fn composed<B: Backend>(input: FloatTensor<B>) -> (FloatTensor<B>, IntTensor<B>) {
     let indices = get_or_init_device_settings::<B>(&input.device()).int_dtype;
     let pooled = B::max_pool2d_with_indices(planar::<B>(input), [2; 2], [2; 2], [0; 2], [1; 2], false, indices);
     (by_pixel::<B>(pooled.output), pooled.indices)
 }
 
 /// The same for the gradient.
-pub(super) fn composed_gradient<B: Backend>(
-    gradient: FloatTensor<B>,
-    places: IntTensor<B>,
-    shape: Shape,
-) -> FloatTensor<B> {
+fn composed_gradient<B: Backend>(gradient: FloatTensor<B>, places: IntTensor<B>, shape: Shape) -> FloatTensor<B> {
     // Only its shape is read.
     let input = planar::<B>(B::float_empty(shape, &gradient.device(), gradient.dtype().into()));
     let gradient = planar::<B>(gradient);

@@ -72,8 +72,9 @@ impl Work for Unit<'_> {
         let (inputs, outputs, width) = (shape.inputs, shape.outputs, *width);
         let padded;
         // Pixels that vectors do not fill are filled up first.
-        let (gradient, first) = if outputs == width {
-            (*gradient, 0)
+        let whole = outputs == width;
+        let gradient = if whole {
+            *gradient
         } else {
             let rows = self.rows.len() * breadth;
             let mut buffer = Scratch::new(self.images.len() * rows * width);
@@ -86,7 +87,7 @@ impl Work for Unit<'_> {
                 }
             }
             padded = buffer;
-            (&padded[..], 1)
+            &padded[..]
         };
         // Where each pixel of a tap begins in both.
         let mut pairs: Vec<(usize, usize)> = Vec::new();
@@ -95,10 +96,7 @@ impl Work for Unit<'_> {
             for (index, image) in self.images.clone().enumerate() {
                 for row in self.rows.clone() {
                     let Some(y) = met(row_axis, row, tap / shape.kernel) else { continue };
-                    let to = match first {
-                        0 => image * height + row,
-                        _ => index * self.rows.len() + row - self.rows.start,
-                    };
+                    let to = if whole { image * height + row } else { index * self.rows.len() + row - self.rows.start };
                     for column in 0..*breadth {
                         let Some(x) = met(column_axis, column, tap % shape.kernel) else { continue };
                         let from = ((image * shape.size[0] + y) * shape.size[1] + x) * inputs;
