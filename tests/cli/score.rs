@@ -216,7 +216,7 @@ fn lines_of_more_images_than_a_batch_are_in_order() {
     assert!(difference.abs() < 1e-8, "{difference}");
 }
 
-/// The same batches, and so the same digits; batches of one give others.
+/// The same batches in the same order, and so the same digits.
 #[test]
 fn files_one_by_one_are_scored_like_their_folder() {
     let dir = scratch();
