@@ -1,6 +1,9 @@
 //! The published code's checkpoints, networks and arithmetic, against PyTorch in double precision. The golden values and the
 //! checkpoints are made by tests/golden/pytorch.py.
 
+#[path = "bench/multiply_adds.rs"]
+mod multiply_adds;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -239,6 +242,16 @@ fn gradients_have_the_signs_of_pytorch() {
 fn the_wide_resnet_of_the_paper_agrees() {
     agrees("wrn-28-10", 3e-6);
     signs_agree("wrn-28-10");
+}
+
+/// Those that the benchmark reckons with; counted in PyTorch by tests/golden/networks.py.
+#[test]
+fn multiply_adds_are_those_of_pytorch() {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/networks.json")).unwrap();
+    for row in golden.as_array().unwrap() {
+        let name = row["network"].as_str().unwrap();
+        assert_eq!(row["multiply_adds"], multiply_adds::multiply_adds(&name.parse().unwrap()), "{name}");
+    }
 }
 
 /// Casts every weight and statistic to double precision.

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result};
 use clap::Args;
-use eloc::{
-    detection::ensemble::{Score, argmax},
-    images::image::PIXELS,
-};
+use eloc::detection::ensemble::{Score, argmax};
 use serde::Serialize;
 
-use super::{data, device::DeviceChoice, odin::OdinArgs, output, scoring, store};
+use super::{
+    data::{self, Batch},
+    device::DeviceChoice,
+    odin::OdinArgs,
+    output, scoring, store,
+};
 
 /// What `eloc score` takes.
 #[derive(Args, Debug)]
@@ -65,33 +67,30 @@ pub fn run(args: &ScoreArgs) -> Result<()> {
             output::note(format_args!("eloc: {before:#}"));
         }
     };
-    for path in &args.images {
-        let set = match data::images_at(path) {
-            Ok(set) => set,
+    // The lines of a batch are printed before the next one is computed.
+    for batch in data::batches(args.images.clone(), scoring::BATCH) {
+        let Batch { images, sources } = match batch {
+            Ok(batch) => batch,
             Err(error) => {
                 skip(error);
                 continue;
             }
         };
-        set.skipped.iter().for_each(|(source, reason)| skip(anyhow!("{source}: {reason}")));
-        // The lines of a part are printed before the next part is computed.
-        for (sources, images) in set.sources.chunks(scoring::BATCH).zip(set.images.chunks(scoring::BATCH * PIXELS)) {
-            let outputs = scoring::outputs(&manifest, &members, &set.name, images, None, &device.device)?;
-            let view = scoring::view(&manifest, &members, &outputs);
-            let fold_scores = view.fold_scores();
-            for (index, (image, score)) in sources.iter().zip(view.scores(Score::Eloc)).enumerate() {
-                let probabilities = view.class_probabilities(index);
-                let class = argmax(&probabilities);
-                let line = Line {
-                    image,
-                    score,
-                    in_distribution: threshold.map(|threshold| score >= threshold),
-                    class: &manifest.classes[class],
-                    probability: probabilities[class],
-                    fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
-                };
-                output::line(if args.json { serde_json::to_string(&line)? } else { line.text() })?;
-            }
+        let outputs = scoring::outputs(&manifest, &members, &sources[0], &images, None, &device.device)?;
+        let view = scoring::view(&manifest, &members, &outputs);
+        let fold_scores = view.fold_scores();
+        for (index, (image, score)) in sources.iter().zip(view.scores(Score::Eloc)).enumerate() {
+            let probabilities = view.class_probabilities(index);
+            let class = argmax(&probabilities);
+            let line = Line {
+                image,
+                score,
+                in_distribution: threshold.map(|threshold| score >= threshold),
+                class: &manifest.classes[class],
+                probability: probabilities[class],
+                fold_scores: fold_scores.iter().map(|scores| scores[index]).collect(),
+            };
+            output::line(if args.json { serde_json::to_string(&line)? } else { line.text() })?;
         }
     }
     unreadable.map_or(Ok(()), Err)

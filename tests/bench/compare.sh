@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Times training, forward passes and five-fold scoring here and in PyTorch, one after the other, and prints the ratios.
-# Needs Python with PyTorch: `pip install torch==2.9.0`. With LIBTORCH_USE_PYTORCH=1 set, the libtorch backend as well.
+# Times training, forward passes and five-fold scoring here, in PyTorch and (forward passes of the compact network) in ONNX Runtime,
+# one after the other on the same machine with the same number of threads, and prints a table of the ratios. Takes 10 minutes.
+# Needs Python ($PYTHON [python3]) with `pip install torch==2.9.0 onnx onnxruntime`. $THREADS says how many threads [all cores].
+# With LIBTORCH_USE_PYTORCH=1 set, the libtorch backend as well. Arguments narrow the work down: `compare.sh forward compact`.
 #
 # DEVICE=gpu, DEVICE=cuda or DEVICE=libtorch-cuda measures a GPU, through Vulkan (or Metal, DX12), CUDA or PyTorch's own
 # kernels, beside PyTorch on the same card, which it calls TORCH_DEVICE [cuda]. DEVICE=software-gpu tries the first without one.
@@ -8,24 +10,30 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 device=${DEVICE:-cpu}
+python=${PYTHON:-python3}
+threads=${THREADS:-$(getconf _NPROCESSORS_ONLN)}
+export RAYON_NUM_THREADS=$threads OMP_NUM_THREADS=$threads
 features=()
 if [ "${LIBTORCH_USE_PYTORCH:-}" = 1 ]; then features+=(--features libtorch); fi
 if [ "$device" = cuda ]; then features+=(--features cuda); fi
 torch_device=cpu
-batches=(32 8 4)
 case $device in
-gpu | cuda | libtorch-cuda)
-    torch_device=${TORCH_DEVICE:-cuda}
-    batches=(248 100 100)
-    ;;
+gpu | cuda | libtorch-cuda) torch_device=${TORCH_DEVICE:-cuda} ;;
 esac
 if [ "$device" != cpu ]; then export ELOC_BENCH_DEVICE=$device; fi
 
 out=$(mktemp -d)
-cargo bench --bench speed "${features[@]}" | tee "$out/bench.txt"
-networks=(compact densenet-bc-100-12 wrn-28-10)
-for i in 0 1 2; do
-    python3 tests/bench/pytorch.py --device "$torch_device" --network "${networks[i]}" --batch "${batches[i]}" \
-        --left-out $((batches[i] / 4)) --seconds 10
-done | tee "$out/pytorch.txt"
-python3 tests/bench/ratios.py "$out/bench.txt" "$out/pytorch.txt"
+trap 'rm -r "$out"' EXIT
+cargo bench --bench speed "${features[@]}" -- "$@" | tee "$out/bench.txt"
+"$python" tests/bench/pytorch.py "$out/bench.txt" --device "$torch_device" --threads "$threads" | tee "$out/pytorch.txt"
+results=("$out/bench.txt" "$out/pytorch.txt")
+if [ "$device" = cpu ] && grep -q '"forward","network":"compact"' "$out/bench.txt"; then
+    "$python" tests/bench/onnx.py "$out/compact.onnx"
+    "$python" tests/bench/onnx_runtime.py "$out/compact.onnx" --threads "$threads" | tee "$out/onnx.txt"
+    results+=("$out/onnx.txt")
+fi
+echo
+grep -m 1 'model name' /proc/cpuinfo 2>/dev/null || sysctl -n machdep.cpu.brand_string 2>/dev/null || true
+echo "$threads threads"
+echo
+"$python" tests/bench/ratios.py "${results[@]}"

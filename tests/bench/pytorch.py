@@ -1,6 +1,7 @@
-"""Times in PyTorch the work that this crate's benchmarks time, for the README's ratio.
+"""Does in PyTorch the work that this crate's benchmark does: pytorch.py BENCH_OUTPUT.
 
-One JSON line per kind of work: {network, work, batch, images_per_second, device, threads, ...}.
+BENCH_OUTPUT has the lines that `cargo bench --bench speed` prints. For each one's network, work and batch
+prints a JSON line of the same kind, its speed the median of several runs:
 
 - train: one step of the margin-entropy loss, a kept batch and a left-out batch in two forward passes,
   backward, SGD. Images counted are kept plus left-out.
@@ -12,20 +13,22 @@ Needs PyTorch. Random images and weights: speed does not depend on them.
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "golden"))
+# In place of this folder, whose onnx.py would stand for the package of that name.
+sys.path[0] = str(Path(__file__).resolve().parents[1] / "golden")
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 from networks import NETWORKS  # noqa: E402
 
 BETA, MARGIN = 0.2, 0.4
 TEMPERATURE, EPSILON = 1000.0, 0.002
 CIFAR_STD = torch.tensor([63.0, 62.1, 66.7]).view(1, 3, 1, 1) / 255
 CLASSES, FOLDS = 8, 5
+LEAST_RUNS = 3
 
 
 def mean_entropy(logits):
@@ -33,13 +36,13 @@ def mean_entropy(logits):
     return -(log_p.exp() * log_p).sum(1).mean()
 
 
-def train_work(network, options):
-    """One optimiser step on a kept and a left-out batch; returns the images it takes in."""
+def train_work(network, row, options):
+    """One optimiser step on a kept and a left-out batch."""
     network.train()
     sgd = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=1e-3)
-    kept = images(options.batch, options)
-    left_out = images(options.left_out, options)
-    labels = torch.randint(CLASSES, (options.batch,), device=options.device)
+    kept = images(row["batch"], options)
+    left_out = images(row["left_out"], options)
+    labels = torch.randint(CLASSES, (row["batch"],), device=options.device)
 
     def step():
         sgd.zero_grad()
@@ -50,32 +53,31 @@ def train_work(network, options):
         (F.cross_entropy(kept_logits, labels) + BETA * hinge).backward()
         sgd.step()
 
-    return step, options.batch + options.left_out
+    return step
 
 
-def forward_work(network, options):
+def forward_work(network, row, options):
     network.eval()
-    batch = images(options.batch, options)
+    batch = images(row["batch"], options)
 
     @torch.no_grad()
     def step():
         with autocast(options):
             network(batch)
 
-    return step, options.batch
+    return step
 
 
-def score_work(network, options):
+def score_work(network, row, options):
     """Five times the same network: the work of five folds without the memory."""
     network.eval().requires_grad_(False)
-    batch = images(options.batch, options)
+    batch = images(row["batch"], options)
 
     def step():
-        total = 0
         for _ in range(FOLDS):
-            total = total + fold_score(network, batch, options)
+            fold_score(network, batch, options)
 
-    return step, options.batch
+    return step
 
 
 def fold_score(network, batch, options):
@@ -104,8 +106,8 @@ def autocast(options):
     return torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16)
 
 
-def images_per_second(step, count, seconds, device):
-    """Best of the runs within `seconds`, after one to warm up: the machine may have other work."""
+def median_seconds(step, seconds, device):
+    """The median of the runs within `seconds`, after one to warm up, and how many there were."""
     if device.type != "cpu":
         enqueue, wait = step, torch.get_device_module(device).synchronize
 
@@ -114,20 +116,17 @@ def images_per_second(step, count, seconds, device):
             wait()
 
     step()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end or best == float("inf"):
+    times, end = [], time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end or len(times) < LEAST_RUNS:
         step()
-        best = min(best, time.perf_counter() - start)
-    return count / best
+        times.append(time.perf_counter() - start)
+    return statistics.median(times), len(times)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--network", choices=[*NETWORKS, "all"], default="all")
-    parser.add_argument("--work", choices=[*WORK, "all"], default="all")
-    parser.add_argument("--batch", type=int, default=32, help="kept images of a step; images of a pass")
-    parser.add_argument("--left-out", type=int, default=8, help="left-out images of a step")
-    parser.add_argument("--seconds", type=float, default=10, help="for each kind of work")
+    parser.add_argument("bench", type=Path, help="what `cargo bench --bench speed` printed")
+    parser.add_argument("--seconds", type=float, default=4, help="for each line")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
@@ -140,26 +139,31 @@ def main():
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
     torch.manual_seed(0)
-    names = ["compact", "densenet-bc-100-12", "wrn-28-10"] if options.network == "all" else [options.network]
-    for name in names:
-        for work in WORK if options.work == "all" else [options.work]:
-            network = NETWORKS[name](CLASSES).to(options.device)
-            if options.channels_last:
-                network = network.to(memory_format=torch.channels_last)
-            step, count = WORK[work](network, options)
-            rate = images_per_second(step, count, options.seconds, torch.device(options.device))
-            row = {
-                "network": name,
-                "work": work,
-                "batch": count,
-                "images_per_second": round(rate, 2),
-                "device": options.device,
-                "threads": options.threads,
-                "bf16": options.bf16,
-                "channels_last": options.channels_last,
-                "torch": torch.__version__,
-            }
-            print(json.dumps(row), flush=True)
+    done = set()
+    for line in options.bench.read_text().splitlines():
+        if not line.startswith("{"):
+            continue
+        row = json.loads(line)
+        row = {key: row[key] for key in ("work", "network", "batch", "left_out")}
+        # Several backends may have done the same.
+        if (case := tuple(row.values())) in done:
+            continue
+        done.add(case)
+        network = NETWORKS[row["network"]](CLASSES).to(options.device)
+        if options.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        step = WORK[row["work"]](network, row, options)
+        seconds, runs = median_seconds(step, options.seconds, torch.device(options.device))
+        row |= {
+            "images_per_second": (row["batch"] + row["left_out"]) / seconds,
+            "samples": runs,
+            "device": options.device,
+            "threads": options.threads,
+            "bf16": options.bf16,
+            "channels_last": options.channels_last,
+            "torch": torch.__version__,
+        }
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -216,6 +216,19 @@ fn lines_of_more_images_than_a_batch_are_in_order() {
     assert!(difference.abs() < 1e-8, "{difference}");
 }
 
+/// The same batches in the same order, and so the same digits.
+#[test]
+fn files_one_by_one_are_scored_like_their_folder() {
+    let dir = scratch();
+    plain_folder(dir.path(), 7, 103);
+    let folder = scored(&[dir.path()], &[]);
+    let names: Vec<&Path> = folder.iter().map(|line| Path::new(line["image"].as_str().unwrap())).collect();
+    assert_eq!(scored(&names, &[]), folder);
+    let reversed: Vec<&Path> = names.iter().rev().copied().collect();
+    let lines = scored(&reversed, &[]);
+    assert!(lines.iter().map(|line| Path::new(line["image"].as_str().unwrap())).eq(reversed));
+}
+
 #[test]
 fn image_that_is_not_there_is_refused() {
     let Trained { weights, .. } = Trained::shared();

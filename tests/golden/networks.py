@@ -4,7 +4,8 @@ Tensors have the reference implementation's names, and the compact network's tho
 that `load_state_dict` takes what `eloc export --format safetensors` writes.
 
 Writes networks.json beside itself: the trainable parameters of each network for 8 and 80 classes, in
-all and for each kind of layer. tests/bench/pytorch.py times these networks. Needs PyTorch.
+all and for each kind of layer, and the multiply-adds of the convolutions for an image.
+tests/bench/pytorch.py times these networks. Needs PyTorch.
 
 - DenseNet-BC: Huang et al. 2017, "Densely connected convolutional networks".
 - WRN: Zagoruyko & Komodakis 2016, "Wide residual networks".
@@ -145,6 +146,22 @@ NETWORKS = {
 }
 
 
+@torch.no_grad()
+def multiply_adds(network):
+    """Those of the convolutions for one image."""
+    total = 0
+
+    def add(convolution, inputs, output):
+        nonlocal total
+        total += output[0].numel() * convolution.weight[0].numel()
+
+    hooks = [module.register_forward_hook(add) for module in network.modules() if isinstance(module, nn.Conv2d)]
+    network.eval()(torch.zeros(1, 3, 32, 32))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
 def counts(network):
     def of(kind):
         modules = [module for module in network.modules() if isinstance(module, kind)]
@@ -156,6 +173,7 @@ def counts(network):
         "convolutions": of(nn.Conv2d),
         "batch_norms": of(nn.BatchNorm2d),
         "linear": of(nn.Linear),
+        "multiply_adds": multiply_adds(network),
     }
 
 

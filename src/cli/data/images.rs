@@ -2,18 +2,19 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use eloc::images::{
     archive::{self, Limits, is_hidden},
     dataset::Cifar,
     image,
 };
+
+use super::ahead::caught;
 
 /// Where images came from, and they, `[n, 3, 32, 32]`, or what is wrong with them; one but for a file of CIFAR's.
 pub type Loaded = (String, Result<Vec<u8>>);
@@ -65,15 +66,10 @@ pub fn load_parallel<J: Send, T: Send>(
     let (jobs, waiting) = mpsc::sync_channel::<(String, usize, J)>(4 * threads);
     let waiting = Mutex::new(waiting);
     let next_job = || waiting.lock().expect("no thread panics while it waits").recv().ok();
-    // A decoder that panics has met one more kind of damage.
-    let load = |label: &str, job| {
-        catch_unwind(AssertUnwindSafe(|| load(label, job)))
-            .unwrap_or_else(|_| Err(anyhow!("image: expected a sound one, the decoder panicked")))
-    };
     let work = || {
         let mut loaded = Vec::new();
         while let Some((label, number, job)) = next_job() {
-            let result = load(&label, job);
+            let result = caught(|| load(&label, job));
             loaded.push((label, number, result));
         }
         loaded
@@ -142,6 +138,8 @@ pub fn load_file(path: &Path) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::anyhow;
+
     use super::*;
 
     #[test]

@@ -2,9 +2,11 @@
 //!
 //! In: names, paths and the data folder. Out: labelled and unlabelled sets of images in memory. Start with [`training`], what
 //! the commands call; below it [`cifar`], [`folder`] and [`sets`] know the forms that data come in, [`images`] decodes many files
-//! at once, and [`download`] fetches public sets.
+//! at once, [`batches`] while others are worked on, and [`download`] fetches public sets.
 
+mod ahead;
 mod args;
+mod batches;
 mod cifar;
 mod download;
 mod folder;
@@ -15,7 +17,8 @@ mod tests;
 mod training;
 
 pub use args::DataArgs;
+pub use batches::{Batch, batches};
 pub use download::fetch;
 pub use images::files_below;
 pub use sets::unpacked;
-pub use training::{SHAPES, TrainingData, image_set, images_at, is_built_in, trained_on, training};
+pub use training::{SHAPES, TrainingData, image_set, is_built_in, trained_on, training};

@@ -145,20 +145,30 @@ fn shapes(count: usize, _seed: u64) -> ImageSet {
 /// Unlabelled images of a folder, an archive or a file, as a set called `name`.
 ///
 /// The sources of those in a folder or an archive are their paths in it behind `prefix`; that of a file is `name`.
+///
+/// # Errors
+/// Those of [`load_image_set`], and where not one image can be read.
 pub fn read_image_set(path: &Path, name: &str, prefix: &str) -> Result<ImageSet> {
-    let set = || -> Result<ImageSet> {
-        let loaded = if path.is_dir() {
+    let set = load_image_set(path, name, prefix)?;
+    check_any(&set).with_context(|| path.display().to_string())?;
+    Ok(set)
+}
+
+/// The same, which may have no image.
+///
+/// # Errors
+/// When the folder cannot be searched or the archive is damaged.
+pub fn load_image_set(path: &Path, name: &str, prefix: &str) -> Result<ImageSet> {
+    let load = || -> Result<Vec<Loaded>> {
+        Ok(if path.is_dir() {
             below(prefix, load_files(files_below(path)?)?)
         } else if is_archive(path)? {
             below(prefix, load_archive(path)?)
         } else {
             vec![(name.to_owned(), load_file(path))]
-        };
-        let set = collect_set(name, loaded);
-        check_any(&set)?;
-        Ok(set)
+        })
     };
-    set().with_context(|| path.display().to_string())
+    Ok(collect_set(name, load().with_context(|| path.display().to_string())?))
 }
 
 fn is_archive(path: &Path) -> Result<bool> {
@@ -177,7 +187,8 @@ fn below(prefix: &str, loaded: Vec<Loaded>) -> Vec<Loaded> {
     of_set.map(|(source, images)| (named(source), images)).collect()
 }
 
-fn collect_set(name: &str, loaded: Vec<Loaded>) -> ImageSet {
+/// What was loaded, as a set called `name`.
+pub fn collect_set(name: &str, loaded: Vec<Loaded>) -> ImageSet {
     let mut set = ImageSet {
         name: name.to_owned(),
         images: Vec::with_capacity(loaded.len() * PIXELS),
@@ -202,7 +213,7 @@ fn collect_set(name: &str, loaded: Vec<Loaded>) -> ImageSet {
 }
 
 /// Refuses a set of which nothing could be read, and names what was found.
-fn check_any(set: &ImageSet) -> Result<()> {
+pub fn check_any(set: &ImageSet) -> Result<()> {
     if !set.is_empty() {
         return Ok(());
     }

@@ -21,6 +21,7 @@ use eloc::images::{
 
 use super::{
     args::choose_data_dir,
+    batches::batches,
     cifar::cifar,
     folder::image_folder,
     sets::{GENERATED_IMAGES, image_set},
@@ -333,4 +334,82 @@ fn damaged_archive_is_rejected_as_a_set() {
     let dir = folder(&[("set.tar.gz", bytes[..bytes.len() - 20].to_vec())]);
     let found = message(image_set("set", dir.path(), 0));
     assert_contains(&found, &["set.tar.gz", "archive: expected sound contents, found damage"]);
+}
+
+/// The sources of the batches of what is at `paths` in `dir`, `size` at a time, and of what cannot be read the reason.
+fn batched(dir: &Path, paths: &[&str], size: usize) -> Vec<Result<Vec<String>, String>> {
+    let paths = paths.iter().map(|path| dir.join(path)).collect();
+    let short = |text: &str| text.replace(&format!("{}/", dir.display()), "");
+    let batches = batches(paths, size).map(|batch| match batch {
+        Ok(batch) => {
+            assert_eq!(batch.images.len(), batch.sources.len() * PIXELS);
+            Ok(batch.sources.iter().map(|source| short(source)).collect())
+        }
+        Err(error) => Err(short(&format!("{error:#}"))),
+    });
+    batches.collect()
+}
+
+#[test]
+fn files_folders_and_archives_share_batches() {
+    let inner = [("b.png", png(5)), ("a.png", png(4))];
+    let dir = folder(&[
+        ("1.png", png(1)),
+        ("f/c/2.png", png(3)),
+        ("f/1.png", png(2)),
+        ("f/readme.html", b"<html>".to_vec()),
+        ("set.zip", zip(&inner)),
+        ("test_batch.bin", cifar_file(1, 3, 7)),
+    ]);
+    let paths = ["set.zip", "1.png", "f", "1.png", "test_batch.bin"];
+    let sources: Vec<_> = batched(dir.path(), &paths, 4).into_iter().map(Result::unwrap).collect();
+    assert_eq!(sources[0], ["set.zip/a.png", "set.zip/b.png", "1.png", "f/1.png"]);
+    assert_eq!(sources[1], ["f/c/2.png", "1.png", "test_batch.bin 0", "test_batch.bin 1"]);
+    assert_eq!(sources[2..], [["test_batch.bin 2"]]);
+    let all = batches(paths.map(|path| dir.path().join(path)).into(), 100).next().unwrap().unwrap();
+    assert_eq!(greys(&all.images), [4, 5, 1, 2, 3, 1, 7, 7, 7]);
+    assert_eq!(batched(dir.path(), &[], 4), []);
+}
+
+#[test]
+fn what_cannot_be_read_does_not_break_a_batch() {
+    let dir = folder(&[
+        ("1.png", png(1)),
+        ("bad.png", b"no image".to_vec()),
+        ("f/1.png", png(2)),
+        ("f/2.png", b"no image".to_vec()),
+        ("f/3.png", png(3)),
+        ("empty.zip", zip(&[("a.txt", b"text".to_vec()), ("b.txt", b"text".to_vec())])),
+        ("damaged.zip", zip(&[("a.png", png(1))])[..50].to_vec()),
+        ("none/a.txt", b"text".to_vec()),
+        ("none/b.txt", b"text".to_vec()),
+    ]);
+    let paths = ["1.png", "bad.png", "f", "gone.png", "empty.zip", "damaged.zip", "none", "f/1.png", "1.png"];
+    let found = batched(dir.path(), &paths, 4);
+    let parts = [
+        "bad.png: expected at least one readable image, found `bad.png`: image: expected",
+        "f/2.png: image: expected",
+        "gone.png: expected an image, a folder or an archive, found nothing",
+        "empty.zip: expected at least one readable image, found 2 other files",
+        "damaged.zip: zip archive: expected sound",
+        "none: expected at least one readable image, found 2 other files",
+    ];
+    for (found, part) in found.iter().zip(parts) {
+        let found = found.as_ref().unwrap_err();
+        assert!(found.contains(part), "{found}, {part}");
+    }
+    let images: Vec<_> = found[parts.len()..].iter().map(|batch| batch.as_ref().unwrap().join(" ")).collect();
+    assert_eq!(images, ["1.png f/1.png f/3.png f/1.png", "1.png"]);
+}
+
+/// More files than are read ahead of time.
+#[test]
+fn a_thousand_files_stay_in_order() {
+    let names: Vec<String> = (0..1000).rev().map(|index| format!("{index}.png")).collect();
+    let files: Vec<(&str, Vec<u8>)> = names.iter().zip(0..).map(|(name, i)| (name.as_str(), png(i as u8))).collect();
+    let dir = folder(&files);
+    let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+    let batches = batched(dir.path(), &paths, 300);
+    assert_eq!(batches.iter().map(|batch| batch.as_ref().unwrap().len()).collect::<Vec<_>>(), [300, 300, 300, 100]);
+    assert!(batches.into_iter().flat_map(Result::unwrap).eq(names));
 }

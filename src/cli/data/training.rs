@@ -109,15 +109,6 @@ pub fn image_set(name: &OsStr, args: &DataArgs) -> Result<ImageSet> {
     Ok(reported(sets::image_set(name, &args.dir(), NOISE_SEED)?))
 }
 
-/// The images in a file, a folder or an archive; each one's source starts with `path`, as does that of what was skipped.
-pub fn images_at(path: &Path) -> Result<ImageSet> {
-    if !path.exists() {
-        bail!("{}: expected an image, a folder or an archive, found nothing", path.display());
-    }
-    let name = path.to_string_lossy();
-    sets::read_image_set(path, &name, &format!("{}/", name.trim_end_matches('/')))
-}
-
 /// Says on the error stream which files were skipped; the name may stand in a table then.
 fn reported(mut set: ImageSet) -> ImageSet {
     set.name = output::in_one_line(&set.name);
