@@ -119,8 +119,8 @@ mod wasm {
 
     use super::Vector;
 
-    #[cfg(target_feature = "relaxed-simd")]
+    #[cfg(feature = "relaxed-simd")]
     vector!(v128, 4 x 2, f32x4_splat, v128_load, v128_store, |c, a, b| f32x4_relaxed_madd(a, b, c));
-    #[cfg(not(target_feature = "relaxed-simd"))]
+    #[cfg(not(feature = "relaxed-simd"))]
     vector!(v128, 4 x 2, f32x4_splat, v128_load, v128_store, |c, a, b| f32x4_add(c, f32x4_mul(a, b)));
 }
