@@ -145,10 +145,14 @@ run_tests() {
     RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --quiet
     cargo test --release
     build_site
-    cargo clippy --lib --test parity "${wasm[@]}" -- -D warnings
-    CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
-        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
-        cargo test --test parity "${wasm[@]}"
+    local module
+    # Each of the page's modules.
+    for module in "" relaxed-simd; do
+        cargo clippy --lib --test parity "${wasm[@]}" --features "$module" -- -D warnings
+        CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
+            CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
+            cargo test --test parity "${wasm[@]}" --features "$module"
+    done
     CHROMIUM=$(command -v chromium) ELOC="$target/release/eloc" TOOLS="$tools" node --test tests/page/
 }
 
