@@ -138,9 +138,9 @@ test("cancelling with several workers can be gone on with, and does nothing twic
 test("only one of the modules has the instructions", () => {
   const dist = join(ROOT, "dist"), app = join(dist, readdirSync(dist).find((name) => name.startsWith("app")));
   const fused = (name) => gunzipSync(readFileSync(join(app, `${name}_bg.wasm.gz`))).toString("latin1").split("\xfd\x85\x02").length - 1;
-  // Other bytes may look alike by chance.
-  assert.ok(fused("eloc") < 10, String(fused("eloc")));
-  assert.ok(fused("eloc_relaxed") > 20, String(fused("eloc_relaxed")));
+  // Other bytes may look alike by chance, but hardly so often.
+  const [without, relaxed] = [fused("eloc"), fused("eloc_relaxed")];
+  assert.ok(without < 5 && relaxed > without + 5, `${without} and ${relaxed}`);
 });
 
 /** The modules need nothing else, so that they can be tried without a browser. */
