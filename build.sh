@@ -49,26 +49,33 @@ set_up_npm() {
     fi
 }
 
+# Builds the module $2 and its script into $1, with the further settings of cargo.
 build_module() {
-    cargo rustc --lib --crate-type cdylib "${wasm[@]}"
-    local module="$target/wasm32-unknown-unknown/web/eloc.wasm"
+    local folder="$1" name="$2" module="$target/wasm32-unknown-unknown/web/eloc.wasm"
+    cargo rustc --lib --crate-type cdylib "${wasm[@]}" "${@:3}"
     # Such names mean that every call runs all static constructors again; src/web/mod.rs prevents it.
     if grep -q '\.command_export' "$module"; then
         say "expected exports without constructors, found them wrapped: see start() in src/web/mod.rs"
         exit 1
     fi
-    "$tools/bin/wasm-bindgen" --target web --no-typescript --out-dir "$1" "$module"
+    "$tools/bin/wasm-bindgen" --target web --no-typescript --out-name "$name" --out-dir "$folder" "$module"
+}
+
+# Optimises and compresses the module $2 in $1.
+shrink_module() {
+    local module="$1/$2_bg.wasm"
     # The instructions that the compiler uses; with --all-features browsers refuse the module.
     local features=(bulk-memory bulk-memory-opt nontrapping-float-to-int reference-types sign-ext mutable-globals
         multivalue simd)
-    "$tools/node_modules/.bin/wasm-opt" "${features[@]/#/--enable-}" -Oz -o "$1/optimised" "$1/eloc_bg.wasm"
+    if [ "$2" = eloc_relaxed ]; then features+=(relaxed-simd); fi
+    "$tools/node_modules/.bin/wasm-opt" "${features[@]/#/--enable-}" -Oz -o "$module.optimised" "$module"
     # Compressed here, since not every host compresses, and none as well as this.
     NODE_PATH="$tools/node_modules" node -e '
         const { readFileSync, writeFileSync } = require("node:fs");
         const [module, file] = process.argv.slice(1);
         require("@gfx/zopfli").gzipAsync(readFileSync(module), { numiterations: 5 }).then((bytes) => writeFileSync(file, bytes));
-    ' "$1/optimised" "$1/eloc_bg.wasm.gz"
-    rm "$1/optimised" "$1/eloc_bg.wasm"
+    ' "$module.optimised" "$module.gz"
+    rm "$module.optimised" "$module"
 }
 
 build_site() {
@@ -79,7 +86,12 @@ build_site() {
     local new="$target/dist"
     rm -rf "$new"
     mkdir -p "$new/app" "$new/weights"
-    build_module "$new/app"
+    build_module "$new/app" eloc
+    shrink_module "$new/app" eloc &
+    # For browsers with fused multiply-adds; they take one of the two (web/engine/download.js). Only the library is built anew.
+    build_module "$new/app" eloc_relaxed --features relaxed-simd
+    shrink_module "$new/app" eloc_relaxed
+    wait $!
     cp -r web/*.js web/*.css web/engine web/views "$new/app"
     cp web/published.json "$new"
 
@@ -104,7 +116,8 @@ build_site() {
     sed "s|app/|app-$hash/|g" web/index.html >"$new/index.html"
     rm -rf dist
     mv "$new" dist
-    say "dist/ is built; the module takes $(wc -c <"dist/app-$hash/eloc_bg.wasm.gz") bytes"
+    local app="dist/app-$hash"
+    say "dist/ is built; the module takes $(wc -c <"$app/eloc_bg.wasm.gz") bytes, with relaxed SIMD $(wc -c <"$app/eloc_relaxed_bg.wasm.gz")"
 }
 
 serve() {
@@ -139,10 +152,14 @@ run_tests() {
     RUSTDOCFLAGS='-D warnings' cargo doc --release --no-deps --quiet
     cargo test --release
     build_site
-    cargo clippy --lib --test parity "${wasm[@]}" -- -D warnings
-    CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
-        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
-        cargo test --test parity "${wasm[@]}"
+    local module
+    # Each of the page's modules.
+    for module in "" relaxed-simd; do
+        cargo clippy --lib --test parity "${wasm[@]}" --features "$module" -- -D warnings
+        CHROMEDRIVER=$(command -v chromedriver) WASM_BINDGEN_TEST_TIMEOUT=600 \
+            CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="env -C $PWD/tests/page $tools/bin/wasm-bindgen-test-runner" \
+            cargo test --test parity "${wasm[@]}" --features "$module"
+    done
     CHROMIUM=$(command -v chromium) ELOC="$target/release/eloc" TOOLS="$tools" node --test tests/page/
 }
 

@@ -5,7 +5,7 @@
 // gallery.js is a good one to begin with. engine/ works on images and networks, in workers, and knows nothing of the page:
 // begin with scorer.js. A file imports from its own room and the ones below: door, views, engine.
 import { Analyst } from "./engine/analyst.js";
-import { ByteProgress, compileModule } from "./engine/download.js";
+import { ByteProgress, loadProgram } from "./engine/download.js";
 import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
 import { Importer } from "./engine/import.js";
 import { Scorer } from "./engine/scorer.js";
@@ -33,26 +33,26 @@ const SAMPLES = [["shapes", 2, 7], ["patterns", 16, 7], ["uniform", 4, 7], ["gau
 
 const bytes = new ByteProgress();
 bytes.expect("program", PROGRAM_BYTES);
-const module = compileModule((done, total) => {
+const program = loadProgram((done, total) => {
   if (total) bytes.expect("program", total);
   bytes.reach("program", done);
-}).then((compiled) => {
+}).then((loaded) => {
   bytes.finish("program");
-  return compiled;
+  return loaded;
 });
 
 const asked = new URLSearchParams(location.search).get("backend");
-const analyst = new Analyst(module), statistician = new Analyst(module);
-const scorer = new Scorer(module, analyst, ["webgpu", "cpu"].includes(asked) ? asked : null);
+const analyst = new Analyst(program), statistician = new Analyst(program);
+const scorer = new Scorer(program, analyst, ["webgpu", "cpu"].includes(asked) ? asked : null);
 const gallerySet = new ImageSet("images");
 const room = () => IMAGE_LIMIT - scorer.sets.reduce((sum, set) => sum + set.count, 0);
-const importer = new Importer(module, room);
+const importer = new Importer(program, room);
 const details = new Details(scorer, analyst);
 const open = (set, index) => details.open(set, index);
 const gallery = new Gallery(gallerySet, scorer, open);
 const closeDetails = (set) => details.closeOf(set);
 const evaluator = new Evaluator({ scorer, analyst, statistician, importer, open, closeDetails, room });
-const networks = new Networks({ scorer, analyst, module, bytes, leave: () => details.close(), shown: ensembleShown, changed: update });
+const networks = new Networks({ scorer, analyst, program, bytes, leave: () => details.close(), shown: ensembleShown, changed: update });
 
 scorer.addSet(gallerySet);
 bind();
@@ -177,6 +177,7 @@ function update() {
   const { wanted } = scorer.progress();
   root.dataset.backend = scorer.backend;
   root.dataset.folds = scorer.ensemble?.loaded ?? 0;
+  root.dataset.workers = scorer.workers.count;
   byId("backend").value = scorer.backend;
   const busy = isBusy(scorer, importer);
   const state = scorer.failure || networks.broken ? "failed" : !networks.warm ? "loading" : busy ? "scoring" : wanted > 0 ? "idle" : "ready";

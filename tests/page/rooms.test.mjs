@@ -7,13 +7,11 @@ import { test } from "node:test";
 const WEB = resolve(import.meta.dirname, "../../web");
 /** From the top down. "." is the door, where index.html lies. */
 const ROOMS = [".", "views", "engine"];
-/** The library, which the build puts at the door; it belongs to no room. */
-const LIBRARY = "eloc.js";
 
 const sources = new Map(readdirSync(WEB, { recursive: true }).filter((path) => path.endsWith(".js"))
   .map((path) => [path, readFileSync(join(WEB, path), "utf8")]));
 const imports = new Map([...sources].map(([path, text]) =>
-  [path, imported(text).map((address) => normalize(join(dirname(path), address))).filter((other) => other !== LIBRARY)]));
+  [path, imported(text).map((address) => normalize(join(dirname(path), address)))]));
 
 /** The addresses that a module imports, also where only a comment takes a type from there. */
 function imported(text) {

@@ -219,7 +219,7 @@ test("weights that are damaged in the browser's cache are fetched anew, all at o
 
 test("a program that is damaged in the browser's cache is fetched anew", inPage(async (page) => {
   let asked = 0;
-  await page.route("**/eloc_bg.wasm.gz", (route) => {
+  await page.route("**/*_bg.wasm.gz", (route) => {
     asked += 1;
     return asked === 1 ? route.fulfill({ body: "damaged", contentType: "application/gzip" }) : route.continue();
   });

@@ -3,13 +3,13 @@ import { WorkerClient, WorkerGone, WorkerMissing } from "./workers.js";
 
 /** Arithmetic in a worker of its own, started anew when it dies. */
 export class Analyst {
-  #module;
+  #program;
   #client = null;
   #starting = null;
   #manifest = null;
 
-  /** @param {Promise<WebAssembly.Module>} module */
-  constructor(module) { this.#module = module; }
+  /** @param {Promise<import("./download.js").Program>} program */
+  constructor(program) { this.#program = program; }
 
   /**
    * Sets the ensemble that later questions are about.
@@ -46,7 +46,7 @@ export class Analyst {
   }
 
   async #start(client) {
-    await client.ask("start", { module: await this.#module });
+    await client.ask("start", await this.#program);
     if (this.#manifest) await client.ask("ensemble", { bytes: this.#manifest });
     return client;
   }

@@ -1,7 +1,9 @@
-// How many images a network gets at once: as many as the device's speed and memory allow, in few different sizes.
+// How many images a network gets at once: as many as the device's speed and memory allow, on a GPU in few different sizes.
 
-/** Batches come in these sizes only, so that the device compiles few shaders; the last of a run is padded. */
+/** A GPU gets batches of these sizes only, so that it compiles few shaders; the last of a run is padded. */
 const SHAPES = [1, 8, 32, 128];
+/** The CPU gains nothing by larger batches, and has a worker with the memory for one on each core. */
+const CPU_MOST = 32;
 /** A batch should take about 0.3 s: long enough to be efficient, short enough to cancel and to share. */
 const BATCH_MS = { grow: 450, shrink: 1500 };
 
@@ -13,7 +15,7 @@ export class Batches {
   #compiled = new Set();
 
   /** Most images of the next batch. */
-  get size() { return SHAPES[this.#present]; }
+  sizeFor(backend) { return backend === "cpu" ? Math.min(CPU_MOST, SHAPES[this.#present]) : SHAPES[this.#present]; }
 
   /** Most images that a batch may come to have. */
   get largest() { return SHAPES[this.#largest]; }
@@ -30,26 +32,30 @@ export class Batches {
   isCompiled(shape) { return this.#compiled.has(shape); }
 
   /**
-   * The shape for `count` images. One that is compiled already serves a smaller rest, unless it is one that turned out too slow;
-   * the CPU compiles none.
+   * The shape for `count` images. The CPU compiles nothing and takes any; on a GPU one that is compiled already serves a smaller
+   * rest, unless it is one that turned out too slow.
    */
   shapeFor(count, backend) {
-    const fitting = SHAPES.filter((shape) => shape >= count && shape <= this.size);
-    return backend === "webgpu" && fitting.find((shape) => this.#compiled.has(shape)) || fitting[0];
+    if (backend === "cpu") return count;
+    const fitting = SHAPES.filter((shape) => shape >= count && shape <= SHAPES[this.#present]);
+    return fitting.find((shape) => this.#compiled.has(shape)) ?? fitting[0];
   }
 
   /** Adapts the size to a batch of `shape` that took `ms`. */
   adapt(shape, ms) {
-    const index = SHAPES.indexOf(shape);
-    if (index !== this.#present) return;
-    const next = SHAPES[index + 1];
-    if (next && index < this.#largest && (ms * next) / shape <= BATCH_MS.grow) this.#present = index + 1;
-    if (ms > BATCH_MS.shrink && index > 0) this.#present = index - 1;
+    const size = SHAPES[this.#present], next = SHAPES[this.#present + 1];
+    // One that was asked for before the size was made smaller.
+    if (shape > size) return;
+    if (shape === size && this.#present < this.#largest && (ms * next) / shape <= BATCH_MS.grow) this.#present += 1;
+    if (ms > BATCH_MS.shrink) this.#present = below(shape);
   }
 
   /** Memory ran out with `shape`: from now on batches are smaller. */
   forbid(shape) {
-    this.#largest = Math.max(0, SHAPES.indexOf(shape) - 1);
+    this.#largest = Math.min(this.#largest, below(shape));
     this.#present = Math.min(this.#present, this.#largest);
   }
 }
+
+/** The place of the largest size below `shape`, or of the least. */
+function below(shape) { return Math.max(0, SHAPES.filter((size) => size < shape).length - 1); }

@@ -1,17 +1,28 @@
 // Fetches the page's files and counts their bytes on the way. What the browser has kept of them may be damaged; then they are
 // fetched anew.
 
+/** The least module with f32x4.relaxed_madd, a multiplication and an addition in one instruction, which not all browsers know. */
+const RELAXED = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0,
+  32, 0, 32, 1, 32, 2, 253, 133, 2, 11]);
+
 /**
- * Fetches and compiles the module; its bytes are counted on the side, so that the browser can still cache its code.
- * @param {(bytes: number, total: number | null) => void} onBytes total is null where the server does not say
- * @returns {Promise<WebAssembly.Module>}
+ * The program as workers start it: the compiled module, which they share, and the name of the script that belongs to it.
+ * @typedef {{ module: WebAssembly.Module, name: "eloc" | "eloc_relaxed" }} Program
  */
-export function compileModule(onBytes) {
-  return fresh((options) => compile(options, onBytes));
+
+/**
+ * Fetches and compiles the program, with the instructions that this browser knows; its bytes are counted on the side, so that the
+ * browser can still cache its code.
+ * @param {(bytes: number, total: number | null) => void} onBytes total is null where the server does not say
+ * @returns {Promise<Program>}
+ */
+export async function loadProgram(onBytes) {
+  const name = WebAssembly.validate(RELAXED) ? "eloc_relaxed" : "eloc";
+  return { name, module: await fresh((options) => compile(name, options, onBytes)) };
 }
 
-async function compile(options, onBytes) {
-  const response = await request(new URL("../eloc_bg.wasm.gz", import.meta.url).href, options);
+async function compile(name, options, onBytes) {
+  const response = await request(new URL(`../${name}_bg.wasm.gz`, import.meta.url).href, options);
   // Some hosts take the ending for an encoding, which the browser then undoes by itself.
   const encoded = response.headers.has("content-encoding");
   const total = encoded ? null : Number(response.headers.get("content-length")) || null;

@@ -81,6 +81,8 @@ export class ImageSet {
     this.generation = ++generations;
     /** Of each image: how many folds, in the ensemble's order, have seen it. */
     this.done = new Uint8Array(0);
+    /** Of each image: whether a worker has it in hand. */
+    this.taken = new Uint8Array(0);
     /** Network passes done, one per image and fold: the sum of `done`. */
     this.passes = 0;
     /** Seconds that the networks worked for them. */
@@ -96,6 +98,12 @@ export class ImageSet {
     this.probabilities = new Float32Array(0);
     this.#fit();
   }
+
+  /** A worker takes images start .. start + count in hand, until outputs or `giveBack`. */
+  take(start, count) { this.taken.fill(1, start, start + count); }
+
+  /** Nobody has these images in hand any more. */
+  giveBack(start, count) { this.taken.fill(0, start, start + count); }
 
   /** Stores one fold's outputs of images start .. start + count; they are [n][kept classes] and may be padded. */
   setOutputs(position, start, count, { logits, perturbed }) {
@@ -137,7 +145,7 @@ export class ImageSet {
   #fit() {
     if (this.done.length >= this.count) return;
     const capacity = Math.max(CHUNK, this.count, 2 * this.done.length);
-    for (const key of ["done", "scored", "classes", "probabilities"]) this[key] = grown(this[key], capacity);
+    for (const key of ["done", "taken", "scored", "classes", "probabilities"]) this[key] = grown(this[key], capacity);
     for (const name in this.scores) this.scores[name] = grown(this.scores[name], capacity);
     this.foldScores = this.foldScores.map((values) => grown(values, capacity));
     for (const key of ["logits", "perturbed"]) {

@@ -4,7 +4,7 @@ import { WorkerClient, WorkerGone } from "./workers.js";
 
 /** Emits "change" (progress), "weights" { files }, "problem" { label, reason }, and "stopped" { reason } when nothing can be read. */
 export class Importer extends EventTarget {
-  #module;
+  #program;
   #room;
   #jobs = [];
   #current = null;
@@ -12,12 +12,12 @@ export class Importer extends EventTarget {
   #unread = [];
 
   /**
-   * @param {Promise<WebAssembly.Module>} module
+   * @param {Promise<import("./download.js").Program>} program
    * @param {() => number} room how many images the page may still take
    */
-  constructor(module, room) {
+  constructor(program, room) {
     super();
-    this.#module = module;
+    this.#program = program;
     this.#room = room;
   }
 
@@ -93,7 +93,7 @@ export class Importer extends EventTarget {
       halted = true;
       client?.end();
     };
-    const module = await this.#module;
+    const program = await this.#program;
     const hear = ({ event, label, ...message }) => {
       if (halted) return;
       // What an archive holds lies, as it were, in a folder of the archive's name.
@@ -116,7 +116,7 @@ export class Importer extends EventTarget {
       if (!client?.alive) {
         client = new WorkerClient(hear);
         try {
-          await client.ask("start", { module });
+          await client.ask("start", program);
         } catch (error) {
           if (!halted) this.#stopFor(error);
           break;

@@ -16,11 +16,13 @@ export class Runner {
   /** The graphics card as webgpu.js describes it, where there is one. */
   adapter = null;
   version = "";
+  /** Which of the two modules runs, by the name of its file. */
+  program = "";
   scoreNames = [];
   /** Why it gave up, or null; who sets it back to null wants another try. */
   failure = null;
 
-  #module;
+  #program;
   #stages;
   #equip;
   #on;
@@ -32,14 +34,14 @@ export class Runner {
   #insists;
 
   /**
-   * @param {{ module: Promise<WebAssembly.Module>, backend: "webgpu" | "cpu" | null, stages: Record<string, number>,
-   *   equip: (client: WorkerClient) => Promise<void> }} parts backend is what the visitor asks for, null what is best here; stages
+   * @param {{ program: Promise<import("./download.js").Program>, backend: "webgpu" | "cpu" | null,
+   *   stages: Record<string, number>, equip: (client: WorkerClient) => Promise<void> }} parts backend is what the visitor asks for, null what is best here; stages
    *   takes the milliseconds of a start; equip gives a new worker what it must know
-   * @param {{ changed: () => void, notice: (text: string, kind: string) => void, moved: () => void, spoilt: () => void }} on
-   *   moved to another backend; spoilt: nothing that the networks said so far counts
+   * @param {{ changed: () => void, notice: (text: string, kind: string) => void, failed: (message: string) => void, moved: () => void,
+   *   spoilt: () => void }} on moved to another backend; spoilt: nothing that the networks said so far counts
    */
-  constructor({ module, backend, stages, equip }, on) {
-    [this.#module, this.#stages, this.#equip, this.#on] = [module, stages, equip, on];
+  constructor({ program, backend, stages, equip }, on) {
+    [this.#program, this.#stages, this.#equip, this.#on] = [program, stages, equip, on];
     this.backend = backend ?? "webgpu";
     this.#insists = backend !== null;
     // A start that fails is told to the first question that needs it.
@@ -98,8 +100,14 @@ export class Runner {
   /** Gives up. */
   fail(error) {
     this.failure = error.message;
-    this.#on.notice(`Scoring stopped. ${error.message}`, "error");
+    this.#on.failed(error.message);
     this.#on.changed();
+  }
+
+  /** Ends for good, with what is under way. */
+  end() {
+    this.failure = "The worker is not needed any more.";
+    this.#drop(this.failure);
   }
 
   #recover(error, ease) {
@@ -148,14 +156,14 @@ export class Runner {
 
   async #start(client) {
     if (this.backend === "webgpu") await this.#probe(client);
-    const module = await this.#module;
+    const program = await this.#program;
     let started = performance.now();
     const lap = (stage) => {
       this.#stages[stage] = performance.now() - started;
       started = performance.now();
     };
-    const { version, scoreNames } = await client.ask("start", { module });
-    [this.version, this.scoreNames] = [version, scoreNames];
+    const { version, scoreNames } = await client.ask("start", program);
+    [this.version, this.program, this.scoreNames] = [version, program.name, scoreNames];
     lap("start the module");
     await this.#open(client);
     lap("open the device");

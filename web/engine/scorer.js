@@ -5,9 +5,10 @@
 // Scores image sets: takes their images through the networks and the logits through the arithmetic, until all is done.
 //
 // In: image sets, an ensemble and the detector's settings. Out: outputs and scores in the sets. schedule.js says which images are
-// next, batches.js how many, and runner.js has the worker that the networks are in. A batch that a lost worker owed is next
-// again.
+// next, batches.js how many, and runner.js has a worker that the networks are in. On the CPU helpers (helpers.js) share in the
+// images, each of them a runner with a worker of its own. A batch that a lost worker owed is next again.
 import { Batches } from "./batches.js";
+import { Helpers } from "./helpers.js";
 import { IMAGE_BYTES } from "./imageset.js";
 import { Rate } from "./rate.js";
 import { Runner } from "./runner.js";
@@ -15,6 +16,8 @@ import { nextRun } from "./schedule.js";
 
 /** A first call compiles shaders, which takes minutes on a software adapter; later ones take a second at most. */
 const LIMIT_MS = { first: 600_000, later: 90_000 };
+/** "memory access out of bounds" is a fault of the program, however much memory there is. */
+const OUT_OF_MEMORY = /memory(?! access)|allocation/i;
 
 /** Emits "change" (progress, backend, state), "scores" { set, start, count } and "notice" { text, kind }. */
 export class Scorer extends EventTarget {
@@ -26,40 +29,39 @@ export class Scorer extends EventTarget {
   /** @type {import("./imageset.js").ImageSet[]} */
   sets = [];
 
+  #program;
   #analyst;
   #runner;
+  #helpers;
+  /** Batches that workers have in hand. */
+  #inHand = 0;
   #batches = new Batches();
   #rate = new Rate();
-  #wake = () => {};
   /** Batches that have logits, of which the scores are on their way. */
   #unsettled = 0;
 
   /**
-   * @param {Promise<WebAssembly.Module>} module
+   * @param {Promise<import("./download.js").Program>} program
    * @param {import("./analyst.js").Analyst} analyst
    * @param {"webgpu" | "cpu" | null} backend what the visitor asks for; null: what is best here
    */
-  constructor(module, analyst, backend) {
+  constructor(program, analyst, backend) {
     super();
-    this.#analyst = analyst;
-    this.#runner = new Runner({ module, backend, stages: this.stages, equip: (client) => this.#equip(client) }, {
-      changed: () => this.#changed(),
-      notice: (text, kind) => this.#notice(text, kind),
-      moved: () => {
-        this.#rate.forget();
-        this.#changed();
-      },
-      spoilt: () => this.#rescore(),
-    });
-    this.#run();
+    [this.#program, this.#analyst] = [program, analyst];
+    this.#runner = this.#newRunner(backend, this.stages, (message) => this.#notice(`Scoring stopped. ${message}`, "error"));
+    this.#helpers = new Helpers((failed) => this.#newRunner("cpu", {}, failed), (helper) => this.#run(helper));
+    this.#run(this.#runner);
   }
 
   get backend() { return this.#runner.backend; }
   get adapter() { return this.#runner.adapter; }
   get version() { return this.#runner.version; }
+  get program() { return this.#runner.program; }
   get scoreNames() { return this.#runner.scoreNames; }
   /** Why scoring stopped for good, or null. */
   get failure() { return this.#runner.failure; }
+  /** How many workers the networks are in, and the bytes that each takes. */
+  get workers() { return { count: 1 + this.#helpers.count, bytes: this.#helpers.bytes }; }
 
   /** Network passes, one per image and fold, done and wanted; and what is known of the speed. */
   progress() {
@@ -87,6 +89,7 @@ export class Scorer extends EventTarget {
     this.ensemble = null;
     this.paused = false;
     this.#runner.failure = null;
+    this.#helpers.dismiss();
     for (const set of this.sets) set.clearOutputs([]);
     await this.#runner.patiently((client) => client.ask("manifest", { bytes: ensemble.manifestBytes }));
     this.ensemble = ensemble;
@@ -110,7 +113,7 @@ export class Scorer extends EventTarget {
   async warmUp() {
     const started = performance.now();
     const { number } = this.ensemble.manifest.folds[0];
-    const shape = this.backend === "webgpu" ? this.#batches.size : 1;
+    const shape = this.backend === "webgpu" ? this.#batches.sizeFor(this.backend) : 1;
     const images = new Uint8Array(shape * IMAGE_BYTES);
     await this.#runner.patiently((client) => client.ask("outputs", { fold: number, images, odin: this.odin }, [], LIMIT_MS.first));
     this.#batches.noteCompiled(shape);
@@ -143,10 +146,11 @@ export class Scorer extends EventTarget {
     if (this.paused || this.failure) this.#rate.forget();
     this.paused = false;
     this.#runner.failure = null;
+    this.#helpers.forgive();
     this.#changed();
   }
 
-  /** Stops after the batch in hand; nobody waits for it. */
+  /** Stops after the batches in hand; nobody waits for them. */
   pause() {
     this.paused = true;
     this.#rate.forget();
@@ -216,24 +220,53 @@ export class Scorer extends EventTarget {
     }
   }
 
-  async #run() {
-    for (;;) {
+  /** A worker on `backend`, with the networks in it. */
+  #newRunner(backend, stages, failed) {
+    return new Runner({ program: this.#program, backend, stages, equip: (client) => this.#equip(client) }, {
+      changed: () => this.#changed(),
+      notice: (text, kind) => this.#notice(text, kind),
+      failed,
+      moved: () => {
+        this.#helpers.dismiss();
+        this.#rate.forget();
+        this.#changed();
+      },
+      spoilt: () => this.#rescore(),
+    });
+  }
+
+  /** On the CPU others share in the rest, once all folds are here. */
+  #callHelpers() {
+    if (this.backend !== "cpu" || this.paused || this.failure || !this.ensemble?.complete) return;
+    const { done, wanted } = this.progress();
+    this.#helpers.fit((wanted - done) / this.ensemble.loaded);
+  }
+
+  /** Takes one batch after the other to the worker of `runner`. */
+  async #run(runner) {
+    while (runner === this.#runner || this.#helpers.has(runner)) {
       const job = this.#next();
       if (!job) {
-        await new Promise((resolve) => { this.#wake = resolve; });
+        await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
         continue;
       }
-      await this.#runner.attempt((client) => this.#score(client, job), (error) => this.#ease(error, job)).catch(() => {});
+      const { set, start, count, generation } = job;
+      set.take(start, count);
+      this.#inHand += 1;
+      await runner.attempt((client) => this.#score(runner, client, job), (error) => this.#ease(error, runner, job)).catch(() => {});
+      this.#inHand -= 1;
+      if (generation === set.generation) set.giveBack(start, count);
+      this.#changed();
     }
   }
 
   #next() {
     if (this.paused || this.failure || !this.ensemble?.loaded) return null;
-    const run = nextRun(this.sets, this.ensemble, this.#batches.size);
+    const run = nextRun(this.sets, this.ensemble, this.#batches.sizeFor(this.backend), this.workers.count);
     return run && { ...run, shape: this.#batches.shapeFor(run.count, this.backend), generation: run.set.generation };
   }
 
-  async #score(client, { set, start, count, position, shape, generation }) {
+  async #score(runner, client, { set, start, count, position, shape, generation }) {
     // Outputs that were cleared meanwhile, for whatever reason, are not to be filled with what was asked before.
     if (generation !== set.generation) return;
     const first = !this.#batches.isCompiled(shape);
@@ -242,14 +275,15 @@ export class Scorer extends EventTarget {
     this.#rate.begin();
     const input = { fold: number, images, odin: this.odin };
     const answer = await client.ask("outputs", input, [images.buffer], first ? LIMIT_MS.first : LIMIT_MS.later);
-    this.#runner.progressed();
+    runner.progressed();
     this.#measure(shape, first, answer);
     if (generation !== set.generation || !this.sets.includes(set)) return;
+    this.#helpers.bytes = answer.memory;
     set.setOutputs(position, start, count, answer);
-    set.seconds += answer.ms / 1000;
+    // Of the time in which several work each counts its part.
+    set.seconds += answer.ms / 1000 / this.#inHand;
     this.#rate.add(count);
     this.#settle(set, start, count, position + 1);
-    this.#changed();
   }
 
   /** Turns outputs into scores; the device goes on meanwhile. */
@@ -274,20 +308,24 @@ export class Scorer extends EventTarget {
   /** Counts a batch for the report, and adapts the next ones to it; a first call counts its compilation and says nothing. */
   #measure(shape, first, { ms, dispatches }) {
     this.#batches.noteCompiled(shape);
-    const stage = (this.stages[`outputs of ${shape}, one fold`] ??= { calls: 0, ms: 0, dispatches });
-    // Without a GPU nothing is compiled.
-    if (first && this.backend === "webgpu") return;
+    // The CPU, which compiles nothing, takes batches of any size.
+    const onCpu = this.backend === "cpu", images = onCpu ? 1 : shape;
+    const stage = (this.stages[`outputs of ${images}, one fold`] ??= { calls: 0, ms: 0, dispatches });
+    if (first && !onCpu) return;
     stage.calls += 1;
-    stage.ms += (ms - stage.ms) / Math.min(stage.calls, 20);
+    stage.ms += ((ms * images) / shape - stage.ms) / Math.min(stage.calls, 20);
     this.#batches.adapt(shape, ms);
   }
 
-  /** Makes the batches smaller where the memory did not do for one. */
-  #ease(error, { shape }) {
-    // "memory access out of bounds" is a fault of the program, however much memory there is.
-    if (shape === 1 || !/memory(?! access)|allocation/i.test(error.message)) return false;
-    this.#batches.forbid(shape);
-    this.#notice(`Memory ran out: scoring goes on with batches of ${this.#batches.largest}.`, "warning");
+  /** Where the memory did not do: does with fewer helpers, or else with smaller batches. */
+  #ease(error, runner, { shape }) {
+    if (!OUT_OF_MEMORY.test(error.message)) return false;
+    if (this.#helpers.has(runner)) this.#helpers.giveUp(runner);
+    else if (this.#helpers.count > 0) this.#helpers.giveUpAll();
+    else if (shape > 1) this.#batches.forbid(shape);
+    else return false;
+    const { count } = this.workers;
+    this.#notice(`Memory ran out: scoring goes on with ${count} ${count > 1 ? "workers" : "worker"} and batches of at most ${this.#batches.largest}.`, "warning");
     return true;
   }
 
@@ -300,7 +338,7 @@ export class Scorer extends EventTarget {
   #notice(text, kind) { this.dispatchEvent(new CustomEvent("notice", { detail: { text, kind } })); }
 
   #changed() {
-    this.#wake();
+    this.#callHelpers();
     this.dispatchEvent(new Event("change"));
   }
 }

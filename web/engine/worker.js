@@ -5,13 +5,14 @@
 //
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
-import init, * as eloc from "../eloc.js";
 import { IMAGE_BYTES } from "./imageset.js";
 import { probe, usage, watchDevices } from "./webgpu.js";
 
 /** Images in one message of the reader; small enough for the first ones to show at once. */
 const READ_BATCH = 128;
 
+/** What wasm-bindgen made of the module, and the memory of this worker's instance of it. */
+let eloc = null, memory = null;
 let detector = null;
 let ensemble = null;
 
@@ -20,8 +21,9 @@ const IMMEDIATE = new Set(["probe", "debug-lose-device", "debug-fetch"]);
 
 const ANSWERS = {
   probe,
-  async start({ module }) {
-    await init({ module_or_path: module });
+  async start({ module, name }) {
+    eloc = await import(`../${name}.js`).catch(unloaded);
+    ({ memory } = await eloc.default({ module_or_path: module }));
     return { version: eloc.version(), scoreNames: eloc.scoreNames() };
   },
 
@@ -36,7 +38,8 @@ const ANSWERS = {
     const before = usage.dispatches;
     const started = performance.now();
     const { logits, perturbed } = await detector.outputs(fold, images, odin);
-    return { logits, perturbed, ms: performance.now() - started, dispatches: usage.dispatches - before };
+    const ms = performance.now() - started;
+    return { logits, perturbed, ms, dispatches: usage.dispatches - before, memory: memory.buffer.byteLength };
   },
   async explain({ fold, image, odin }) {
     const { logits, perturbed, gradient, step } = await detector.explain(fold, image, odin);
@@ -67,6 +70,12 @@ const ANSWERS = {
   curves({ id, ood, bins, points }) { return eloc.curves(id, ood, bins, points); },
   generate({ kind, count, seed }) { return eloc.generate(kind, count, seed); },
 };
+
+/** Without its script a worker is of no use; the page finds out why that is missing. */
+function unloaded({ message }) {
+  self.postMessage({ event: "unloaded", message });
+  return new Promise(() => {});
+}
 
 /** One score that has no metrics must not take those of the others with it. */
 function attempt(work) {

@@ -48,9 +48,10 @@ function showTest({ passed, images, backend, largest, jumps, expected, got }) {
 /** Writes the report anew; cheap enough to do whenever the panel is seen. */
 export function showReport(scorer) {
   const mark = (name) => performance.getEntriesByName(`eloc:${name}`)[0]?.startTime.toFixed(0) ?? "not yet";
-  const { adapter, backend, stages } = scorer;
+  const { adapter, backend, stages, workers } = scorer;
   const lines = [
     `eloc ${scorer.version}`, `browser: ${navigator.userAgent}`, `backend: ${backend}`,
+    `program: ${scorer.program}`, `workers: ${workers.count}, ${workers.bytes ? `${Math.ceil(workers.bytes / 2 ** 20)} MiB each` : "nothing scored yet"}`,
     `weights: ${scorer.ensemble?.name ?? "none"}, ${scorer.ensemble?.loaded ?? 0} folds`,
     `settings: ${JSON.stringify(scorer.odin)}`,
     "", "milliseconds since the page was opened", `  first fold ready: ${mark("ready")}`, `  all folds loaded: ${mark("loaded")}`, `  first score: ${mark("first-score")}`,

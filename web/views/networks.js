@@ -22,7 +22,7 @@ export class Networks {
   selfTest = null;
   #scorer;
   #analyst;
-  #module;
+  #program;
   #bytes;
   #leave;
   #shown;
@@ -39,12 +39,13 @@ export class Networks {
   #told = null;
 
   /**
-   * @param {{ scorer, analyst, module: Promise<WebAssembly.Module>, bytes: import("../engine/download.js").ByteProgress, leave: () => void,
+   * @param {{ scorer, analyst, program: Promise<import("../engine/download.js").Program>,
+   *   bytes: import("../engine/download.js").ByteProgress, leave: () => void,
    *   shown: (ensemble: EnsembleFiles) => void, changed: () => void }} parts leave is called before another ensemble
    *   scores, shown once its manifest is read, and changed whenever more of it is here
    */
-  constructor({ scorer, analyst, module, bytes, leave, shown, changed }) {
-    [this.#scorer, this.#analyst, this.#module, this.#bytes] = [scorer, analyst, module, bytes];
+  constructor({ scorer, analyst, program, bytes, leave, shown, changed }) {
+    [this.#scorer, this.#analyst, this.#program, this.#bytes] = [scorer, analyst, program, bytes];
     [this.#leave, this.#shown, this.#changed] = [leave, shown, changed];
     bytes.addEventListener("change", throttled(() => this.#showBytes(), 50));
     byId("weights").addEventListener("input", () => this.#choose(byId("weights").value));
@@ -214,7 +215,7 @@ export class Networks {
 
   /** Once more, from where it failed; without the program nothing has been done that could be lost. */
   async #retry() {
-    if (!await this.#module.then(() => true, () => false)) location.reload();
+    if (!await this.#program.then(() => true, () => false)) location.reload();
     else if (this.#offered.length === 0) this.start();
     else this.#choose(this.#chosen);
   }

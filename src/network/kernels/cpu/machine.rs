@@ -30,9 +30,12 @@ pub enum Machine {
     /// 4 lanes, on every 64-bit ARM.
     #[cfg(target_arch = "aarch64")]
     Neon,
-    /// 4 lanes, in every build for the browser.
-    #[cfg(target_family = "wasm")]
+    /// 4 lanes, in every browser that the page runs in.
+    #[cfg(all(target_family = "wasm", not(feature = "relaxed-simd")))]
     Simd128,
+    /// 4 lanes, with products and sums in one: a module of its own, since one with unknown instructions is refused as a whole.
+    #[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
+    RelaxedSimd,
 }
 
 /// Each instruction set with its vectors, the height of its tiles and its features.
@@ -78,8 +81,12 @@ macro_rules! machines {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_family = "wasm", feature = "relaxed-simd")))]
 macro_rules! is_there {
+    // The browser has refused the module otherwise.
+    ("relaxed-simd") => {
+        true
+    };
     ("avx512f") => {
         is_x86_feature_detected!("avx512f")
     };
@@ -92,7 +99,9 @@ machines! {
     #[cfg(target_arch = "x86_64")] Avx512: std::arch::x86_64::__m512, 6, ["avx512f"];
     #[cfg(target_arch = "x86_64")] Avx2: std::arch::x86_64::__m256, 6, ["avx2,fma"];
     #[cfg(target_arch = "aarch64")] Neon: std::arch::aarch64::float32x4_t, 6, [];
-    #[cfg(target_family = "wasm")] Simd128: std::arch::wasm32::v128, 4, [];
+    #[cfg(all(target_family = "wasm", not(feature = "relaxed-simd")))] Simd128: std::arch::wasm32::v128, 4, [];
+    #[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
+    RelaxedSimd: std::arch::wasm32::v128, 4, ["relaxed-simd"];
     Plain: Plain, 4, [];
 }
 
