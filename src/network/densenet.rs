@@ -10,7 +10,10 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::layers::{Convolution, Init, activation, global_mean, linear};
+use super::{
+    kernels::{dense::Block, layer::Layer},
+    layers::{Convolution, Init, activation, global_mean, linear, scale_and_shift},
+};
 
 /// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
 #[derive(Module, Debug)]
@@ -23,6 +26,9 @@ pub struct DenseNet {
     block3: Vec<Bottleneck>,
     bn1: BatchNorm,
     pub(super) fc: Linear,
+    /// What does the blocks' work once the network is ready for scoring, where the device has such.
+    #[module(skip)]
+    ready: [Option<Block>; 3],
 }
 
 /// BN - ReLU - conv 1 x 1 - BN - ReLU - conv 3 x 3, appended to its input.
@@ -70,16 +76,21 @@ impl DenseNet {
             block3,
             bn1: init.batch_norm(channels),
             fc: init.linear(channels, classes, true),
+            ready: [const { None }; 3],
         }
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let dense = |x, block: &[Bottleneck]| block.iter().fold(x, |x, layer| layer.forward(x));
+        let [ready1, ready2, ready3] = &self.ready;
+        let dense = |x, block: &[Bottleneck], ready: &Option<Block>| match ready {
+            Some(ready) => ready.forward(x),
+            None => block.iter().fold(x, |x, layer| layer.forward(x)),
+        };
         let x = self.conv1.forward(images.permute([0, 2, 3, 1])); // [n, 32, 32, 2 growth]
-        let x = self.trans1.forward(dense(x, &self.block1)); // [n, 16, 16, _]
-        let x = self.trans2.forward(dense(x, &self.block2)); // [n, 8, 8, _]
-        let x = activation(&self.bn1, dense(x, &self.block3)); // [n, 8, 8, c]
+        let x = self.trans1.forward(dense(x, &self.block1, ready1)); // [n, 16, 16, _]
+        let x = self.trans2.forward(dense(x, &self.block2, ready2)); // [n, 8, 8, _]
+        let x = activation(&self.bn1, dense(x, &self.block3, ready3)); // [n, 8, 8, c]
         linear(&self.fc, global_mean(x))
     }
 
@@ -98,12 +109,13 @@ impl DenseNet {
 
     /// See [`super::Classifier::ready`].
     pub(super) fn ready(self) -> Self {
-        let DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc } = self;
+        let DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc, .. } = self;
         let [block1, block2, block3] =
-            [block1, block2, block3].map(|block| block.into_iter().map(Bottleneck::ready).collect());
+            [block1, block2, block3].map(|block| block.into_iter().map(Bottleneck::ready).collect::<Vec<_>>());
         let [trans1, trans2] = [trans1, trans2].map(Transition::ready);
         let conv1 = conv1.ready(None, false, false);
-        DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc }
+        let ready = [&block1, &block2, &block3].map(|block| Block::new(block.iter().map(Bottleneck::parts)));
+        DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc, ready }
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
@@ -147,6 +159,13 @@ impl Bottleneck {
         let dropout = DropoutConfig::new(0.0).init();
         let (conv1, conv2) = (conv1.ready(Some(&bn2), false, true), conv2.ready(None, false, false));
         Bottleneck { bn1, conv1, bn2, conv2, dropout }
+    }
+
+    /// What a [`Block`] is made of.
+    fn parts(&self) -> ([Tensor<1>; 2], Layer, Layer) {
+        let [narrow, last] =
+            [&self.conv1, &self.conv2].map(|convolution| convolution.ready.clone().expect("the network is ready"));
+        (scale_and_shift(&self.bn1).into(), narrow, last)
     }
 
     #[cfg(feature = "libtorch")]

@@ -120,7 +120,7 @@ impl Convolution {
 }
 
 /// What batch normalisation does to each channel of what it does not learn from.
-fn scale_and_shift(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
+pub(super) fn scale_and_shift(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
     let [mean, variance] = [&norm.running_mean, &norm.running_var].map(|state| state.value());
     let scale = norm.gamma.val() / (variance + norm.epsilon).sqrt();
     let shift = norm.beta.val() - mean * scale.clone();

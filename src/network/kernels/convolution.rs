@@ -24,7 +24,14 @@ use burn::{
 };
 
 use super::{
-    cpu::{self, correlation::Source, machine::Machine, shape::Shape, sums},
+    cpu::{
+        self,
+        correlation::{Source, Then},
+        machine::Machine,
+        packed::Packed,
+        shape::Shape,
+        sums,
+    },
     values::values,
 };
 
@@ -150,8 +157,8 @@ impl ConvolutionOps for Flex {
         let Some((shape, [height, width])) = shape(&input, &weight, geometry) else {
             return composed::<Self>(input, weight, geometry);
         };
-        let weight = cpu::packed(Machine::best(), shape.filters(), &values(weight));
-        let output = cpu::forward(&shape, &values(input), &weight, None).values;
+        let weight = Packed::forward(Machine::best(), shape.filters(), &values(weight));
+        let output = cpu::forward(&shape, &values(input), &weight, Then::Nothing).values;
         FloatTensor::<Self>::from_data(TensorData::new(output, [shape.images, height, width, shape.outputs]))
     }
 
@@ -164,7 +171,7 @@ impl ConvolutionOps for Flex {
         let Some((shape, _)) = shape(&input, &weight, geometry) else {
             return composed_input_gradient::<Self>(input, weight, gradient, geometry);
         };
-        let weight = cpu::packed_backward(Machine::best(), shape.filters(), &values(weight));
+        let weight = Packed::backward(Machine::best(), shape.filters(), &values(weight));
         let values = cpu::backward(&shape, Source::Plain(&values(gradient)), &weight);
         FloatTensor::<Self>::from_data(TensorData::new(values, input.shape()))
     }

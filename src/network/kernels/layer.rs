@@ -30,9 +30,9 @@ use super::{
     convolution::{ConvolutionOps, Geometry},
     cpu::{
         self,
-        correlation::{Finish, Source},
+        correlation::{Finish, Source, Then},
         machine::Machine,
-        packed::Packed,
+        packed::Weights,
     },
     pool::PoolOps,
     values::values,
@@ -58,21 +58,19 @@ pub struct Options {
     packed: Option<Arc<Weights>>,
 }
 
-/// A CPU's weights.
-#[derive(Debug)]
-pub struct Weights {
-    /// `[outputs, inputs, size, size]`
-    shape: [usize; 4],
-    forward: Packed,
-    backward: Packed,
-}
-
 impl Layer {
     /// With `weight` `[outputs, inputs, size, size]`, and `scale` and `shift` `[outputs]`.
     pub fn new(weight: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, geometry: Geometry, relu: bool) -> Self {
         let ready = <Dispatch as LayerOps>::pack(weight.clone().into_dispatch());
         let weight = if ready.0.is_some() { Tensor::zeros([1, 1, 1, 1], &weight.device()) } else { weight };
         Layer { weight, scale, shift, options: Options { geometry, relu, tracked: false, packed: ready.0 } }
+    }
+
+    /// Its weights, scale and shift, where they are packed.
+    pub fn packed(&self) -> Option<(Arc<Weights>, [Vec<f32>; 2])> {
+        let weights = self.options.packed.clone()?;
+        let of = |tensor: &Tensor<1>| tensor.to_data().try_to_vec().expect("single precision");
+        Some((weights, [of(&self.scale), of(&self.shift)]))
     }
 
     /// `[n, height, width, outputs]` of `input` `[n, .., inputs]`.
@@ -189,14 +187,7 @@ impl LayerOps for Flex {
             return Ready(None);
         }
         let shape = weight.shape().dims();
-        let weight = values(weight);
-        let [outputs, inputs, size, _] = shape;
-        let (machine, taps) = (Machine::best(), size * size);
-        Ready(Some(Arc::new(Weights {
-            shape,
-            forward: cpu::packed(machine, [outputs, inputs, taps], &weight),
-            backward: cpu::packed_backward(machine, [outputs, inputs, taps], &weight),
-        })))
+        Ready(Some(Arc::new(Weights::new(Machine::best(), shape, &values(weight)))))
     }
 
     fn layer(
@@ -213,7 +204,7 @@ impl LayerOps for Flex {
         let (scale, shift) = (values(scale), values(shift));
         let pool = geometry.pooled;
         let finish = Finish { scale: &scale, shift: &shift, relu, pool, places: pool && tracked };
-        let output = cpu::forward(&shape, &values(input), &weights.forward, Some(finish));
+        let output = cpu::forward(&shape, &values(input), &weights.forward, Then::Finish(finish));
         let [height, width] = shape.out().expect("filters fit").map(|side| if pool { side / 2 } else { side });
         let shape = [shape.images, height, width, shape.outputs];
         let places = finish.places.then(|| IntTensor::<Self>::from_data(TensorData::new(output.places, shape)));

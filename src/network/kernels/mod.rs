@@ -7,6 +7,7 @@
 pub(super) mod activation;
 pub(super) mod convolution;
 mod cpu;
+pub(super) mod dense;
 pub(super) mod layer;
 pub(super) mod linear;
 pub(super) mod normal;

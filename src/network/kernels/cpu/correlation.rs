@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::{
     aligned::{Aligned, Scratch},
     machine::{Work, sized, unrolled},
-    packed::{Packed, Part},
+    packed::{self, Packed},
     pool::{is_larger, largest},
     shape::{Axis, Class, Shape},
     threads::{for_each, threads},
@@ -20,6 +20,9 @@ use super::{
 
 /// Pixels of one group of images, about, where there are as many.
 const GROUP_PIXELS: usize = 256;
+
+/// Pixels of a tile that is one vector wide, where those of others are six.
+const TALL: usize = 12;
 
 /// Which pixels of a source go to which of the output.
 pub struct Correlation {
@@ -32,8 +35,18 @@ pub struct Correlation {
     kernel: usize,
 }
 
-/// What becomes of the sums of a channel: `max(0, scale sum + shift)`, of the largest sum of each 2 x 2 pixels where they are
-/// pooled.
+/// What becomes of the sums.
+#[derive(Clone, Copy)]
+pub enum Then<'a> {
+    /// They are the output.
+    Nothing,
+    /// What [`Finish`] says.
+    Finish(Finish<'a>),
+    /// Each is added to the output, times `scale`, where an [`Activation`] of it is above 0: a gradient joins others.
+    Add(Activation<'a>),
+}
+
+/// `max(0, scale sum + shift)` for each channel, of the largest sum of each 2 x 2 pixels where they are pooled.
 #[derive(Clone, Copy)]
 pub struct Finish<'a> {
     /// `[outputs]`
@@ -51,10 +64,32 @@ pub struct Finish<'a> {
 pub enum Source<'a> {
     /// They are there.
     Plain(&'a [f32]),
+    /// They stand in wider pixels; copied for each group.
+    Part(Part<'a>),
+    /// `max(0, scale x + shift)`; made for each group.
+    Activated(Activation<'a>),
     /// The gradient before `max(0, scale x + shift)`, from that after it and the result; made for each group.
     Finished { gradient: &'a [f32], output: &'a [f32], scale: &'a [f32], relu: bool },
     /// The same before a max pooling, too; `places` says which of four pixels was the largest.
     Pooled { gradient: &'a [f32], output: &'a [f32], places: &'a [u8], scale: &'a [f32], relu: bool },
+}
+
+/// The channels from the `first` on of pixels that have `across` of them.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    pub values: &'a [f32],
+    pub first: usize,
+    pub across: usize,
+}
+
+/// `max(0, scale x + shift)` of some channels.
+#[derive(Clone, Copy)]
+pub struct Activation<'a> {
+    pub input: Part<'a>,
+    /// `[channels]`
+    pub scale: &'a [f32],
+    /// `[channels]`
+    pub shift: &'a [f32],
 }
 
 /// What comes of it.
@@ -93,19 +128,52 @@ impl Correlation {
     }
 
     /// Computes it.
-    pub fn run(&self, weights: &Packed, source: Source, finish: Option<Finish>) -> Output {
+    pub fn run(&self, weights: &Packed, source: Source, then: Then) -> Output {
+        let (pool, places) = match then {
+            Then::Finish(finish) => (finish.pool, finish.pool && finish.places),
+            _ => (false, false),
+        };
+        let pixels = self.images * self.out[0] * self.out[1];
+        let written = self.outputs * if pool { pixels / 4 } else { pixels };
+        let mut output = Output {
+            values: Vec::with_capacity(written),
+            places: Vec::with_capacity(if places { written } else { 0 }),
+        };
+        let (values, places) = (output.values.as_mut_ptr(), output.places.as_mut_ptr());
+        // SAFETY: there is room for all pixels, each of which is written, with its place if it is asked for.
+        unsafe {
+            self.write(weights, source, then, Target { values, places, across: self.outputs });
+            output.values.set_len(written);
+            output.places.set_len(output.places.capacity().min(written));
+        }
+        output
+    }
+
+    /// Computes it for the channels from the `first` on of pixels that have `across` of them; nothing is pooled.
+    pub fn run_into(&self, weights: &Packed, source: Source, then: Then, to: &mut [f32], first: usize, across: usize) {
+        assert!(first + self.outputs <= across && !matches!(then, Then::Finish(Finish { pool: true, .. })));
+        assert_eq!(to.len(), self.images * self.out[0] * self.out[1] * across);
+        // SAFETY: there is room for all pixels.
+        unsafe {
+            let values = to.as_mut_ptr().add(first);
+            self.write(weights, source, then, Target { values, places: std::ptr::null_mut(), across });
+        }
+    }
+
+    /// # Safety
+    /// The target has room for all pixels.
+    unsafe fn write(&self, weights: &Packed, source: Source, then: Then, target: Target) {
         assert_eq!((weights.inputs, weights.outputs), (self.channels, self.outputs));
         let machine = weights.machine;
-        let pool = finish.is_some_and(|finish| finish.pool);
         let [height, width] = self.out;
         let pixels = height * width;
-        let written = self.images * self.outputs * if pool { pixels / 4 } else { pixels };
-        if written == 0 {
-            return Output { values: Vec::new(), places: Vec::new() };
+        if self.images * pixels * self.outputs == 0 {
+            return;
         }
-        let mut values = Vec::with_capacity(written);
-        let mut places =
-            Vec::with_capacity(if finish.is_some_and(|finish| pool && finish.places) { written } else { 0 });
+        let finish = match then {
+            Then::Finish(finish) => Some(finish),
+            _ => None,
+        };
 
         // Several small maps, or some rows of a large one, so that all threads have something to do.
         let share = (self.images * pixels).div_ceil(threads()).min(GROUP_PIXELS);
@@ -113,7 +181,7 @@ impl Correlation {
         let group = if group > 1 { group.next_multiple_of(machine.height()) } else { 1 };
         let parts = if group > 1 { 1 } else { pixels.div_ceil(share) };
         let rows = height.div_ceil(parts);
-        let rows = if pool { rows.next_multiple_of(2) } else { rows };
+        let rows = if finish.is_some_and(|finish| finish.pool) { rows.next_multiple_of(2) } else { rows };
         let parts = height.div_ceil(rows);
 
         let padded = |values: &[f32]| {
@@ -123,33 +191,18 @@ impl Correlation {
         };
         let affine = finish.map(|finish| [padded(finish.scale), padded(finish.shift)]);
         let runs = self.runs(weights);
-        let plan = Plan {
-            correlation: self,
-            weights,
-            source,
-            finish,
-            affine: affine.as_ref(),
-            runs: &runs,
-            values: Shared(values.as_mut_ptr()),
-            places: Shared(places.as_mut_ptr()),
-        };
+        let plan = Plan { correlation: self, weights, source, then, affine: affine.as_ref(), runs: &runs, target };
         for_each(self.images.div_ceil(group) * parts, |index| {
             let images = index / parts * group..((index / parts + 1) * group).min(self.images);
             let rows = index % parts * rows..((index % parts + 1) * rows).min(height);
             machine.run(Unit { plan: &plan, images, rows });
         });
-        // SAFETY: each unit has written all of its pixels, and together they are all.
-        unsafe {
-            values.set_len(written);
-            places.set_len(places.capacity().min(written));
-        }
-        Output { values, places }
     }
 
     /// For each chunk of the weights, and each pair of classes of rows and columns, the runs of memory that tiles read.
     fn runs(&self, weights: &Packed) -> Vec<Vec<Vec<Run>>> {
         let [rows, columns] = &self.axes;
-        let of = |chunk: &Vec<Part>| {
+        let of = |chunk: &Vec<packed::Part>| {
             let pairs = rows.classes.iter().flat_map(|row| columns.classes.iter().map(move |column| (row, column)));
             let runs = |(row, column): (&Class, &Class)| {
                 let mut weight = 0;
@@ -188,12 +241,11 @@ struct Plan<'a> {
     correlation: &'a Correlation,
     weights: &'a Packed,
     source: Source<'a>,
-    finish: Option<Finish<'a>>,
-    /// Scale and shift, filled up to whole vectors.
+    then: Then<'a>,
+    /// Scale and shift of a [`Finish`], filled up to whole vectors.
     affine: Option<&'a [Aligned; 2]>,
     runs: &'a [Vec<Vec<Run>>],
-    values: Shared<f32>,
-    places: Shared<u8>,
+    target: Target,
 }
 
 /// Some rows of some images.
@@ -283,7 +335,11 @@ impl Work for Unit<'_> {
         };
 
         // Straight to the output where nothing but scale, shift and ReLU follows and vectors fill its pixels.
-        let straight = outputs.is_multiple_of(V::LANES) && !plan.finish.is_some_and(|finish| finish.pool);
+        let (straight, relu) = match plan.then {
+            Then::Nothing => (outputs.is_multiple_of(V::LANES), false),
+            Then::Finish(finish) => (outputs.is_multiple_of(V::LANES) && !finish.pool, finish.relu),
+            Then::Add(_) => (false, false),
+        };
         let lists = self.lists(base, step, !straight);
         let pixels = self.images.len() * self.rows.len() * width;
         let block = V::LANES * V::ACROSS;
@@ -293,7 +349,7 @@ impl Work for Unit<'_> {
             let vectors = (outputs - column).div_ceil(V::LANES).min(V::ACROSS);
             let (to, across) = match straight {
                 // SAFETY: there is room for the channels of all pixels.
-                true => (unsafe { plan.values.0.add(column) }, outputs),
+                true => (unsafe { plan.target.values.add(column) }, plan.target.across),
                 false => (sums.as_mut_ptr(), vectors * V::LANES),
             };
             for (index, (chunk, runs)) in weights.chunks.iter().zip(plan.runs).enumerate() {
@@ -310,7 +366,6 @@ impl Work for Unit<'_> {
                     }
                     let finish = match plan.affine {
                         Some([scale, shift]) if straight && index == list.last_chunk => {
-                            let relu = plan.finish.is_some_and(|finish| finish.relu);
                             Some((scale[column..].as_ptr(), shift[column..].as_ptr(), relu))
                         }
                         _ => None,
@@ -318,11 +373,13 @@ impl Work for Unit<'_> {
                     let fresh = index == list.first_chunk;
                     let mut pixels = &list.pixels[..];
                     while !pixels.is_empty() {
-                        let rows = pixels.len().min(H);
+                        // Few sums in a tile would wait for each other.
+                        let tall = H == 6 && vectors == 1 && pixels.len() >= TALL;
+                        let rows = if tall { TALL } else { pixels.len().min(H) };
                         let (tile, others) = pixels.split_at(rows);
                         pixels = others;
-                        let mut from = [source.as_ptr(); H];
-                        let mut at = [to; H];
+                        let mut from = [source.as_ptr(); TALL];
+                        let mut at = [to; TALL];
                         for row in 0..rows {
                             let (start, pixel) = tile[row];
                             // SAFETY: within the source, as `Axis` has it, and within the output.
@@ -332,7 +389,13 @@ impl Work for Unit<'_> {
                             }
                         }
                         // SAFETY: the instruction set is there; what a class's taps meet is within the source.
-                        unsafe { sized!(rows, vectors, tile_of(runs, these, &from, &at, fresh, finish)) }
+                        unsafe {
+                            if tall {
+                                tile_of::<V, TALL, 1>(runs, these, &from, &at, fresh, finish);
+                            } else {
+                                sized!(rows, vectors, tile_of(runs, these, &from, &at, fresh, finish));
+                            }
+                        }
                     }
                 }
             }
@@ -352,21 +415,33 @@ impl Unit<'_> {
     /// Nothing else writes to these pixels.
     #[inline(always)]
     unsafe fn finish(&self, sums: &[f32], across: usize, column: usize, channels: usize, [height, width]: [usize; 2]) {
-        let plan = self.plan;
-        let outputs = plan.correlation.outputs;
-        let Some(Finish { relu, pool, places, .. }) = plan.finish else {
-            for image in 0..self.images.len() {
-                let first = ((self.images.start + image) * height + self.rows.start) * width;
-                for pixel in 0..self.rows.len() * width {
-                    let sums = &sums[(image * self.rows.len() * width + pixel) * across..][..channels];
-                    // SAFETY: there is room for all pixels.
-                    let out = unsafe { plan.values.slice((first + pixel) * outputs + column, channels) };
-                    out.copy_from_slice(sums);
+        let Plan { then, affine, target, .. } = *self.plan;
+        let (relu, pool, places) = match then {
+            Then::Finish(Finish { relu, pool, places, .. }) => (relu, pool, places),
+            Then::Nothing | Then::Add(_) => {
+                for image in 0..self.images.len() {
+                    let first = ((self.images.start + image) * height + self.rows.start) * width;
+                    for pixel in 0..self.rows.len() * width {
+                        let sums = &sums[(image * self.rows.len() * width + pixel) * across..][..channels];
+                        let pixel = first + pixel;
+                        // SAFETY: there is room for all pixels.
+                        let out = unsafe { target.values(pixel, column, channels) };
+                        if let Then::Add(Activation { input, scale, shift }) = then {
+                            let input = &input.values[pixel * input.across + input.first + column..][..channels];
+                            let (scale, shift) = (&scale[column..][..channels], &shift[column..][..channels]);
+                            for channel in 0..channels {
+                                let is_cut = input[channel] * scale[channel] + shift[channel] <= 0.0;
+                                out[channel] += if is_cut { 0.0 } else { sums[channel] * scale[channel] };
+                            }
+                        } else {
+                            out.copy_from_slice(sums);
+                        }
+                    }
                 }
+                return;
             }
-            return;
         };
-        let [scale, shift] = plan.affine.expect("there are both where there is a finish");
+        let [scale, shift] = affine.expect("there are both where there is a finish");
         let (scale, shift) = (&scale[column..][..channels], &shift[column..][..channels]);
         let side = if pool { 2 } else { 1 };
         for image in 0..self.images.len() {
@@ -377,7 +452,7 @@ impl Unit<'_> {
                         * (width / side)
                         + x;
                     // SAFETY: there is room for all pixels.
-                    let out = unsafe { plan.values.slice(to * outputs + column, channels) };
+                    let out = unsafe { target.values(to, column, channels) };
                     let first = &sums[from * across..][..channels];
                     out.copy_from_slice(first);
                     if pool {
@@ -386,7 +461,7 @@ impl Unit<'_> {
                         let fourth = &sums[(from + width + 1) * across..][..channels];
                         if places {
                             // SAFETY: as above, where places are asked for.
-                            let places = unsafe { plan.places.slice(to * outputs + column, channels) };
+                            let places = unsafe { target.places(to, column, channels) };
                             largest([first, second, third, fourth], out, places);
                         } else {
                             for other in [second, third, fourth] {
@@ -413,6 +488,26 @@ fn make(source: Source, size: [usize; 2], channels: usize, image: usize, rows: R
     let [height, width] = size;
     match source {
         Source::Plain(_) => unreachable!("read where it stands"),
+        Source::Part(Part { values, first, across }) => {
+            let start = (image * height + rows.start) * width;
+            for pixel in 0..rows.len() * width {
+                let from = &values[(start + pixel) * across + first..][..channels];
+                buffer[pixel * channels..][..channels].copy_from_slice(from);
+            }
+        }
+        Source::Activated(Activation { input: Part { values, first, across }, scale, shift }) => {
+            let start = (image * height + rows.start) * width;
+            let (scale, shift) = (&scale[..channels], &shift[..channels]);
+            for pixel in 0..rows.len() * width {
+                let from = &values[(start + pixel) * across + first..][..channels];
+                let to = &mut buffer[pixel * channels..][..channels];
+                for channel in 0..channels {
+                    let value = from[channel] * scale[channel] + shift[channel];
+                    // What is not a number stays so, and is found out.
+                    to[channel] = if value < 0.0 { 0.0 } else { value };
+                }
+            }
+        }
         Source::Finished { gradient, output, scale, relu } => {
             let start = (image * height + rows.start) * width * channels;
             for pixel in 0..rows.len() * width {
@@ -505,21 +600,35 @@ unsafe fn tile_of<V: Vector, const H: usize, const W: usize>(
     }
 }
 
-/// Memory that several threads write to, each to numbers of its own.
+/// Memory that several threads write to, each to pixels of its own.
 #[derive(Clone, Copy)]
-struct Shared<T>(*mut T);
+struct Target {
+    values: *mut f32,
+    /// Null where they are not asked for.
+    places: *mut u8,
+    /// Numbers from one pixel to the next.
+    across: usize,
+}
 
-// SAFETY: who writes has to see to it that nobody else does to the same numbers.
-unsafe impl<T> Send for Shared<T> {}
+// SAFETY: who writes has to see to it that nobody else does to the same pixels.
+unsafe impl Send for Target {}
 // SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
+unsafe impl Sync for Target {}
 
-impl<T> Shared<T> {
+impl Target {
     /// # Safety
     /// The memory is there, and nobody else uses it.
     #[inline(always)]
-    unsafe fn slice<'a>(self, start: usize, length: usize) -> &'a mut [T] {
+    unsafe fn values<'a>(self, pixel: usize, column: usize, channels: usize) -> &'a mut [f32] {
         // SAFETY: the caller's.
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), length) }
+        unsafe { std::slice::from_raw_parts_mut(self.values.add(pixel * self.across + column), channels) }
+    }
+
+    /// # Safety
+    /// As [`values`](Self::values).
+    #[inline(always)]
+    unsafe fn places<'a>(self, pixel: usize, column: usize, channels: usize) -> &'a mut [u8] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.places.add(pixel * self.across + column), channels) }
     }
 }

@@ -141,10 +141,10 @@ macro_rules! sized {
 }
 pub(super) use sized;
 
-/// A loop of at most six rounds, each written out: a build for size unrolls none, and sums would be in memory.
+/// A loop of at most twelve rounds, each written out: a build for size unrolls none, and sums would be in memory.
 macro_rules! unrolled {
     ($index:ident < $count:ident, $body:block) => {
-        unrolled!(@ $index $count $body 0 1 2 3 4 5)
+        unrolled!(@ $index $count $body 0 1 2 3 4 5 6 7 8 9 10 11)
     };
     (@ $index:ident $count:ident $body:block $($n:literal)*) => {
         $(if $n < $count {

@@ -6,6 +6,7 @@
 
 mod aligned;
 pub(super) mod correlation;
+pub(super) mod dense;
 pub(super) mod machine;
 pub(super) mod normal;
 pub(super) mod packed;
@@ -15,34 +16,23 @@ pub(super) mod sums;
 pub(super) mod threads;
 mod vector;
 
-use correlation::{Correlation, Finish, Output, Source};
-use machine::Machine;
+use correlation::{Correlation, Output, Source, Then};
 use packed::Packed;
 use shape::Shape;
 
-/// `weight` `[outputs, inputs, taps]` for [`forward`].
-pub(super) fn packed(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Packed {
-    Packed::new(machine, [outputs, inputs, taps], |o, i, tap| weight[(o * inputs + i) * taps + tap])
-}
-
-/// `weight` `[outputs, inputs, taps]` for [`backward`].
-pub(super) fn packed_backward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Packed {
-    Packed::new(machine, [inputs, outputs, taps], |o, i, tap| weight[(i * inputs + o) * taps + tap])
-}
-
 /// `[images, height, width, outputs]` of `input` `[images, height, width, inputs]`.
-pub(super) fn forward(shape: &Shape, input: &[f32], weight: &Packed, finish: Option<Finish>) -> Output {
-    Correlation::forward(shape).run(weight, Source::Plain(input), finish)
+pub(super) fn forward(shape: &Shape, input: &[f32], weight: &Packed, then: Then) -> Output {
+    Correlation::forward(shape).run(weight, Source::Plain(input), then)
 }
 
 /// The gradient of the input, `[images, height, width, inputs]`, from that of the output.
 pub(super) fn backward(shape: &Shape, gradient: Source, weight: &Packed) -> Vec<f32> {
-    Correlation::backward(shape).run(weight, gradient, None).values
+    Correlation::backward(shape).run(weight, gradient, Then::Nothing).values
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{sums::weight_gradient, *};
+    use super::{machine::Machine, sums::weight_gradient, *};
 
     /// `[forward, input gradient, weight gradient]` by the definition, in double precision.
     fn naive(shape: Shape, x: &[f32], w: &[f32], g: &[f32]) -> [Vec<f32>; 3] {
@@ -85,8 +75,8 @@ mod tests {
         let expected = naive(shape, &x, &w, &g);
         for machine in Machine::all() {
             let found = [
-                forward(&shape, &x, &packed(machine, shape.filters(), &w), None).values,
-                backward(&shape, Source::Plain(&g), &packed_backward(machine, shape.filters(), &w)),
+                forward(&shape, &x, &Packed::forward(machine, shape.filters(), &w), Then::Nothing).values,
+                backward(&shape, Source::Plain(&g), &Packed::backward(machine, shape.filters(), &w)),
                 weight_gradient(machine, &shape, &x, &g),
             ];
             for ((found, expected), terms) in found.iter().zip(&expected).zip([

@@ -1,6 +1,6 @@
 //! Weights in the order in which tiles read them.
 
-use super::{aligned::Aligned, machine::Machine};
+use super::{aligned::Aligned, machine::Machine, threads::for_each_part};
 
 /// Bytes of weights that a run over all tiles reads, so that they stay in the first-level cache.
 const CHUNK_BYTES: usize = 24 << 10;
@@ -24,12 +24,42 @@ pub struct Part {
     pub length: usize,
 }
 
+/// A convolution's weights for both ways.
+#[derive(Debug)]
+pub struct Weights {
+    /// `[outputs, inputs, size, size]`
+    pub shape: [usize; 4],
+    /// From input to output.
+    pub forward: Packed,
+    /// From the gradient of the output to that of the input.
+    pub backward: Packed,
+}
+
+impl Weights {
+    /// Of `weight` `[outputs, inputs, size, size]`.
+    pub fn new(machine: Machine, shape: [usize; 4], weight: &[f32]) -> Self {
+        let filters = [shape[0], shape[1], shape[2] * shape[3]];
+        let [forward, backward] = [Packed::forward, Packed::backward].map(|pack| pack(machine, filters, weight));
+        Weights { shape, forward, backward }
+    }
+}
+
 impl Packed {
+    /// `weight` `[outputs, inputs, taps]` for the way from input to output.
+    pub fn forward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Self {
+        Packed::new(machine, [outputs, inputs, taps], |o, i, tap| weight[(o * inputs + i) * taps + tap])
+    }
+
+    /// `weight` `[outputs, inputs, taps]` for the way back.
+    pub fn backward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Self {
+        Packed::new(machine, [inputs, outputs, taps], |o, i, tap| weight[(i * inputs + o) * taps + tap])
+    }
+
     /// Of `weight(output, input, tap)`.
-    pub fn new(
+    fn new(
         machine: Machine,
         [outputs, inputs, taps]: [usize; 3],
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: impl Fn(usize, usize, usize) -> f32 + Send + Sync,
     ) -> Self {
         let longest = (CHUNK_BYTES / 4 / machine.block()).max(1);
         let mut chunks: Vec<Vec<Part>> = Vec::new();
@@ -49,18 +79,18 @@ impl Packed {
         }
         let width = machine.padded(outputs);
         let mut values = Aligned::zeros(taps * inputs * width);
-        let mut rest = &mut values[..];
-        for column in (0..width).step_by(machine.block()) {
+        for_each_part(&mut values, taps * inputs * machine.block(), |block, mut rest| {
+            let column = block * machine.block();
             let lanes = machine.block().min(width - column);
             for part in chunks.iter().flatten() {
                 let these = rest.split_off_mut(..part.length * lanes).expect("there is room for all weights");
-                for o in column..(column + lanes).min(outputs) {
-                    for i in 0..part.length {
-                        these[i * lanes + o - column] = weight(o, part.first + i, part.tap);
+                for (i, these) in these.chunks_exact_mut(lanes).enumerate() {
+                    for (o, to) in (column..outputs).zip(these) {
+                        *to = weight(o, part.first + i, part.tap);
                     }
                 }
             }
-        }
+        });
         Packed { machine, values, chunks, inputs, outputs }
     }
 }

@@ -14,6 +14,12 @@ use super::{
 /// Pixels of a group, about: so many that their gradients stay in the first-level cache.
 const GROUP_PIXELS: usize = 96;
 
+/// Bytes of sums above which groups are larger, since each group reads and writes them all.
+const MANY_SUMS: usize = 1 << 20;
+
+/// Filters that are written out together: a cache line of sums.
+const FILTERS: usize = 16;
+
 /// `[outputs, inputs, kernel, kernel]` from `input` `[images, height, width, inputs]` and the gradient of the output
 /// `[images, height, width, outputs]`.
 pub fn weight_gradient(machine: Machine, shape: &Shape, input: &[f32], gradient: &[f32]) -> Vec<f32> {
@@ -27,8 +33,9 @@ pub fn weight_gradient(machine: Machine, shape: &Shape, input: &[f32], gradient:
         gradient,
         width: machine.padded(shape.outputs),
     };
-    let group = (GROUP_PIXELS / pixels).max(1);
-    let rows = if group > 1 { out[0] } else { (GROUP_PIXELS / out[1].max(1)).clamp(1, out[0].max(1)) };
+    let together = if shape.taps() * shape.inputs * sums.width * 4 > MANY_SUMS { 4 } else { 1 } * GROUP_PIXELS;
+    let group = (together / pixels).max(1);
+    let rows = if group > 1 { out[0] } else { (together / out[1].max(1)).clamp(1, out[0].max(1)) };
     let parts = out[0].div_ceil(rows.max(1));
     let (inputs, outputs, taps) = (shape.inputs, shape.outputs, shape.taps());
     let total = fold(shape.images.div_ceil(group) * parts, taps * inputs * sums.width, |index, total| {
@@ -36,10 +43,14 @@ pub fn weight_gradient(machine: Machine, shape: &Shape, input: &[f32], gradient:
         let rows = index % parts * rows..((index % parts + 1) * rows).min(out[0]);
         machine.run(Unit { sums: &sums, images, rows, total });
     });
-    fill(outputs * inputs * taps, inputs * taps, |o, filter| {
-        for (i, filter) in filter.chunks_exact_mut(taps).enumerate() {
-            for (tap, weight) in filter.iter_mut().enumerate() {
-                *weight = total[(tap * inputs + i) * sums.width + o];
+    let filter = inputs * taps;
+    fill(outputs * filter, FILTERS * filter, |index, filters| {
+        for tap in 0..taps {
+            for i in 0..inputs {
+                let row = (tap * inputs + i) * sums.width + index * FILTERS;
+                for (o, sum) in total[row..][..filters.len() / filter].iter().enumerate() {
+                    filters[o * filter + i * taps + tap] = *sum;
+                }
             }
         }
     })

@@ -47,12 +47,17 @@ pub fn fold(count: usize, length: usize, work: impl Fn(usize, &mut [f32]) + Sync
 /// `length` numbers, of which `work` writes each `part`, given its index.
 pub fn fill(length: usize, part: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) -> Vec<f32> {
     let mut out = vec![0.0; length];
-    #[cfg(not(target_family = "wasm"))]
-    let parts = out.par_chunks_mut(part.max(1));
-    #[cfg(target_family = "wasm")]
-    let parts = out.chunks_mut(part.max(1));
-    parts.enumerate().for_each(|(index, part)| work(index, part));
+    for_each_part(&mut out, part, work);
     out
+}
+
+/// Calls `work` for each `part` of some numbers, given its index.
+pub fn for_each_part(numbers: &mut [f32], part: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    #[cfg(not(target_family = "wasm"))]
+    let parts = numbers.par_chunks_mut(part.max(1));
+    #[cfg(target_family = "wasm")]
+    let parts = numbers.chunks_mut(part.max(1));
+    parts.enumerate().for_each(|(index, part)| work(index, part));
 }
 
 /// `length` numbers and as many bytes, of which `work` writes each `part` of both, given its index.
