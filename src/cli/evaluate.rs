@@ -15,13 +15,13 @@ use eloc::{
         protocol,
         report::{IdSet, OodSet, Provenance, Report},
     },
-    images::dataset::{Dataset, ImageSet},
+    images::dataset::Dataset,
     weights::manifest::Manifest,
 };
 
 use super::{
     compare::{Earlier, Images, Scored},
-    data::{self, DataArgs, TrainingData},
+    data::{self, DataArgs, Set, TrainingData},
     device::DeviceChoice,
     odin::OdinArgs,
     output,
@@ -171,17 +171,20 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     );
 
     // All of them first: what cannot be read should not show after hours.
-    let mut sets: Vec<ImageSet> = Vec::new();
+    let mut sets: Vec<(String, Set)> = Vec::new();
     for (index, name) in ood_names.into_iter().enumerate() {
         let mut set = data::image_set(name, &args.data)?;
         // Two folders may end alike.
-        if sets.iter().any(|other| other.name == set.name) {
-            set.name = name.to_string_lossy().into_owned();
+        let is_other = sets.iter().any(|(other, _)| other == set.name());
+        let set_name = if is_other { name.to_string_lossy().into_owned() } else { set.name().to_owned() };
+        if earlier.is_some() {
+            // Images are compared by where they came from.
+            set = Set::Loaded(set.load());
         }
         let before = earlier.as_ref().and_then(|earlier| earlier.report.ood.get(index)).map(|set| set.images);
         // The page takes those of an archive in another order.
         let by_name = earlier.as_ref().filter(|_| args.limit.is_none());
-        match by_name.and_then(|earlier| earlier.chosen(index, &set.sources)) {
+        match by_name.and_then(|earlier| earlier.chosen(index, set.sources())) {
             Some(chosen) => set = set.subset(&chosen),
             None => set.truncate(limit(before).unwrap_or(set.len())),
         }
@@ -189,7 +192,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             check_size(&name.to_string_lossy(), set.len())?;
             set = set.subset(&protocol::kept_indices());
         }
-        sets.push(set);
+        sets.push((set_name, set));
     }
 
     let definition = match (args.definition, &earlier) {
@@ -200,29 +203,35 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     };
     let data_dir = args.data.dir();
     let cache = Cache::new(&data_dir, &device.name);
-    let outputs = |manifest: &Manifest, what: &str, images: &[u8]| {
-        scoring::outputs(manifest, &members, what, images, Some(&cache), &device.device)
-    };
-    let mut id_outputs = outputs(&manifest, id_name, &test.images)?;
-    let id = scoring::view(&manifest, &members, &id_outputs);
+    let id_outputs =
+        |manifest: &Manifest| scoring::outputs(manifest, &members, id_name, &test.images, Some(&cache), &device.device);
+    let outputs = id_outputs(&manifest)?;
+    let id = scoring::view(&manifest, &members, &outputs);
     let id_set = IdSet::new(id_name, &test.labels, &id);
-    let classes = test.labels.iter().map(|&label| test.classes[usize::from(label)].clone()).collect();
-    let mut scored = vec![Scored { images: Images::Classes(classes), scores: id.scores(Score::Eloc) }];
+    let mut id_scores = id.all_scores();
+    // What an earlier run's scores are compared with.
+    let mut scored = Vec::new();
+    if earlier.is_some() {
+        let classes = test.labels.iter().map(|&label| test.classes[usize::from(label)].clone()).collect();
+        scored.push(Scored { images: Images::Classes(classes), scores: id.scores(Score::Eloc) });
+    }
     let mut ood_sets = Vec::new();
-    for set in sets {
+    for (name, set) in sets {
         let epsilon = (args.protocol.is_some() && args.odin.epsilon.is_none())
-            .then(|| protocol::epsilon(&manifest.network, &manifest.dataset, &set.name));
+            .then(|| protocol::epsilon(&manifest.network, &manifest.dataset, &name));
         if let Some(epsilon) = epsilon.filter(|epsilon| *epsilon != manifest.odin.epsilon) {
             manifest.odin.epsilon = epsilon;
-            id_outputs = outputs(&manifest, id_name, &test.images)?;
+            id_scores = scoring::view(&manifest, &members, &id_outputs(&manifest)?).all_scores();
         }
-        let ood_outputs = outputs(&manifest, &set.name, &set.images)?;
-        let [id, ood] = [&id_outputs, &ood_outputs].map(|outputs| scoring::view(&manifest, &members, outputs));
-        scored.push(Scored { images: Images::Sources(set.sources), scores: ood.scores(Score::Eloc) });
-        let measured = OodSet::new(&set.name, &id, &ood, definition).with_context(|| set.name.clone())?;
+        let scores = scoring::all_scores(&manifest, &members, &name, &set, &cache, &device.device)?;
+        let measured = OodSet::new(&name, &id_scores, &scores, definition).with_context(|| name.clone())?;
         ood_sets.push(OodSet { epsilon, ..measured });
+        if earlier.is_some() {
+            let scores = scores.of(Score::Eloc).to_vec();
+            scored.push(Scored { images: Images::Sources(set.load().sources), scores });
+        }
     }
-    let images: usize = scored.iter().map(|set| set.scores.len()).sum();
+    let images = id_set.images + ood_sets.iter().map(|set| set.images).sum::<usize>();
     let seconds = cache.seconds();
     let report = Report {
         provenance: Provenance::new(shell::command_line(), device.name.clone(), seconds),

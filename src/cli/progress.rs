@@ -174,6 +174,11 @@ impl Images {
         Images { bar, printed: Cell::new(Instant::now()) }
     }
 
+    /// What is scored.
+    pub fn what(&self) -> String {
+        self.bar.message()
+    }
+
     /// Some more were computed.
     pub fn add(&self, images: usize) {
         self.bar.inc(images as u64);
@@ -181,7 +186,7 @@ impl Images {
             self.printed.set(Instant::now());
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
             let left = duration(self.bar.eta());
-            output::note(format_args!("{}: {done} of {all} images, {left} left", self.bar.message()));
+            output::note(format_args!("{}: {done} of {all} images, {left} left", self.what()));
         }
     }
 

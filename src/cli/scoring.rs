@@ -11,17 +11,21 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use eloc::{
     detection::{
-        ensemble::{FoldOutputs, Member, Outputs, Score},
+        ensemble::{FoldOutputs, Member, Outputs, Score, Scores},
         self_test,
     },
     images::image::PIXELS,
     weights::manifest::{FoldEntry, Manifest, sha256},
 };
 
-use super::{output, progress, store};
+use super::{data::Set, output, progress, store};
 
 /// Images of one pass through a network.
 pub const BATCH: usize = 100;
+
+/// Images of a set that are made, and whose outputs are kept, at a time: all of a test set like CIFAR's, so that there is one
+/// file for each of its folds.
+const PIECE: usize = 10_000;
 
 /// Length of a SHA-256 in hexadecimal.
 const HASH: usize = 64;
@@ -54,11 +58,12 @@ impl<'a> Cache<'a> {
         self.seconds.get()
     }
 
-    /// One file for each fold's weights, images and perturbation, and for the code and the device that compute them.
-    fn path(&self, manifest: &Manifest, entry: &FoldEntry, images: &[u8]) -> PathBuf {
+    /// One file for each fold's weights, images by their SHA-256 and perturbation, and for the code and the device that compute
+    /// them.
+    fn path(&self, manifest: &Manifest, entry: &FoldEntry, images: &str) -> PathBuf {
         let source = env!("ELOC_SOURCE");
         let Manifest { odin, normalisation, .. } = manifest;
-        let key = format!("{} {} {odin:?} {normalisation:?} {source} {}", entry.sha256, sha256(images), self.device);
+        let key = format!("{} {images} {odin:?} {normalisation:?} {source} {}", entry.sha256, self.device);
         self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
     }
 
@@ -101,13 +106,25 @@ pub fn outputs(
     cache: Option<&Cache<'_>>,
     device: &Device,
 ) -> Result<Vec<FoldOutputs>> {
+    let bar = progress::Images::new(images.len() / PIXELS * members.len(), what.to_owned());
+    outputs_on(&bar, manifest, members, images, cache, device)
+}
+
+/// The same, as a part of what `bar` is over.
+fn outputs_on(
+    bar: &progress::Images,
+    manifest: &Manifest,
+    members: &[Member],
+    images: &[u8],
+    cache: Option<&Cache<'_>>,
+    device: &Device,
+) -> Result<Vec<FoldOutputs>> {
     let count = images.len() / PIXELS;
-    let bar = progress::Images::new(count * members.len(), what.to_owned());
+    let at_hand = cache.map(|cache| (cache, sha256(images)));
     let mut all = Vec::new();
     for (member, entry) in members.iter().zip(&manifest.folds) {
-        let path = cache.map(|cache| cache.path(manifest, entry, images));
-        let at_hand = cache.zip(path.as_deref());
-        let cached = at_hand.and_then(|(cache, path)| cache.read(path, count * member.fold.kept.len()));
+        let file = at_hand.as_ref().map(|(cache, images)| (cache, cache.path(manifest, entry, images)));
+        let cached = file.as_ref().and_then(|(cache, path)| cache.read(path, count * member.fold.kept.len()));
         let outputs = match cached {
             Some(outputs) => {
                 bar.skip(count);
@@ -119,10 +136,10 @@ pub fn outputs(
                 for batch in images.chunks(BATCH * PIXELS) {
                     let part =
                         pollster::block_on(member.outputs(batch, &manifest.odin, &manifest.normalisation, device));
-                    outputs.extend(&part.with_context(|| format!("{what}, fold {}", member.fold.number))?);
+                    outputs.extend(&part.with_context(|| format!("{}, fold {}", bar.what(), member.fold.number))?);
                     bar.add(batch.len() / PIXELS);
                 }
-                if let Some((cache, path)) = at_hand {
+                if let Some((cache, path)) = &file {
                     cache.write(path, &outputs, start.elapsed().as_secs_f64());
                 }
                 outputs
@@ -131,6 +148,24 @@ pub fn outputs(
         all.push(outputs);
     }
     Ok(all)
+}
+
+/// Every score of each image of `set`, with the perturbation of the manifest.
+pub fn all_scores(
+    manifest: &Manifest,
+    members: &[Member],
+    what: &str,
+    set: &Set,
+    cache: &Cache<'_>,
+    device: &Device,
+) -> Result<Scores> {
+    let bar = progress::Images::new(set.len() * members.len(), what.to_owned());
+    let mut scores = Scores::with_capacity(set.len());
+    for images in set.pieces(PIECE) {
+        let outputs = outputs_on(&bar, manifest, members, &images, Some(cache), device)?;
+        scores.extend(&view(manifest, members, &outputs).all_scores());
+    }
+    Ok(scores)
 }
 
 /// The ensemble's own score of each of `images` `[n, 3, 32, 32]` u8.

@@ -118,6 +118,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         bail!("--{name}s: expected {expected}, found {found}");
     }
     ood.truncate(count);
+    let ood = ood.load();
 
     let data_dir = args.data.dir();
     let cache = Cache::new(&data_dir, &device.name);

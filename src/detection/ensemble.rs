@@ -167,6 +167,28 @@ impl Score {
     }
 }
 
+/// Every score of some images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores([Vec<f64>; Score::ALL.len()]);
+
+impl Scores {
+    /// No scores, with room for those of so many images.
+    pub fn with_capacity(images: usize) -> Self {
+        Scores(Score::ALL.map(|_| Vec::with_capacity(images)))
+    }
+
+    /// One score, `[n]`.
+    pub fn of(&self, score: Score) -> &[f64] {
+        // Scores are declared in the order of `ALL`.
+        &self.0[score as usize]
+    }
+
+    /// Appends other images' scores.
+    pub fn extend(&mut self, other: &Scores) {
+        self.0.iter_mut().zip(&other.0).for_each(|(scores, others)| scores.extend_from_slice(others));
+    }
+}
+
 /// The logits of every fold for one image set, from which all scores follow.
 pub struct Outputs<'a> {
     /// Number of classes of the data set.
@@ -191,6 +213,11 @@ impl Outputs<'_> {
     /// One score for each image.
     pub fn scores(&self, score: Score) -> Vec<f64> {
         (0..self.len()).map(|image| self.score(score, image)).collect()
+    }
+
+    /// Every score of each image.
+    pub fn all_scores(&self) -> Scores {
+        Scores(Score::ALL.map(|score| self.scores(score)))
     }
 
     /// Each fold's own score, `[folds][n]`; their sum is [`Score::Eloc`].
@@ -297,7 +324,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let classifier = network.init(2, Default::default(), &mut rng, &device).valid();
         let member = Member::new(fold(1, 2, [1, 0]), classifier);
-        let (images, normalisation) = (synthetic::uniform_noise(3, 1).images, Normalisation::default());
+        let (images, normalisation) = (synthetic::uniform_noise(0..3, 1).images, Normalisation::default());
         let outputs = |epsilon| {
             let odin = Odin { epsilon, ..Odin::default() };
             pollster::block_on(member.outputs(&images, &odin, &normalisation, &device)).unwrap()
@@ -319,6 +346,17 @@ mod tests {
             assert_eq!(outputs.scores(Score::Eloc), expected);
             let folds = outputs.fold_scores();
             assert_eq!([folds[0][0] + folds[1][0], folds[0][1] + folds[1][1]], expected);
+        });
+    }
+
+    #[test]
+    fn all_scores_are_each_score_of_all_images() {
+        with_outputs(|outputs| {
+            let mut twice = Scores::with_capacity(2 * outputs.len());
+            (0..2).for_each(|_| twice.extend(&outputs.all_scores()));
+            for score in Score::ALL {
+                assert_eq!(twice.of(score), outputs.scores(score).repeat(2), "{score:?}");
+            }
         });
     }
 

@@ -12,8 +12,8 @@ const SEED: u64 = 0;
 pub fn images() -> Vec<u8> {
     [
         synthetic::shapes(OF_EACH / 10, SEED).images,
-        synthetic::patterns(OF_EACH, SEED).images,
-        synthetic::uniform_noise(OF_EACH, SEED).images,
+        synthetic::patterns(0..OF_EACH, SEED).images,
+        synthetic::uniform_noise(0..OF_EACH, SEED).images,
     ]
     .concat()
 }

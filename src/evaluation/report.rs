@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     detection::{
-        ensemble::{Outputs, Score},
+        ensemble::{Outputs, Score, Scores},
         odin::Odin,
     },
     error::Result,
@@ -123,12 +123,13 @@ impl OodSet {
     ///
     /// # Errors
     /// Those of [`metrics`].
-    pub fn new(name: &str, id: &Outputs, ood: &Outputs, definition: Definition) -> Result<Self> {
+    pub fn new(name: &str, id: &Scores, ood: &Scores, definition: Definition) -> Result<Self> {
         let scores = Score::ALL.into_iter().map(|score| {
-            let metrics = metrics(&id.scores(score), &ood.scores(score), definition)?;
+            let metrics = metrics(id.of(score), ood.of(score), definition)?;
             Ok(ScoreMetrics { score, metrics })
         });
-        Ok(OodSet { name: name.to_owned(), images: ood.len(), epsilon: None, scores: scores.collect::<Result<_>>()? })
+        let images = ood.of(Score::Eloc).len();
+        Ok(OodSet { name: name.to_owned(), images, epsilon: None, scores: scores.collect::<Result<_>>()? })
     }
 }
 

@@ -252,7 +252,7 @@ mod tests {
             network: "compact-4-4-4".parse().unwrap(),
             recipe: Recipe { epochs: 3, batch: 16, left_out_batch: 4, ..Recipe::quick() },
             fold: folds(10, 5, 3).unwrap().remove(1),
-            ood: synthetic::uniform_noise(20, 1).images,
+            ood: synthetic::uniform_noise(0..20, 1).images,
             train,
             validation,
         }

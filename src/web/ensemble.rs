@@ -118,10 +118,11 @@ impl Ensemble {
         let id_outputs = self.outputs(&input.id().outputs())?;
         let id = self.view(&id_outputs, odin.temperature);
         let labels = input.id().labels().map_or(Vec::new(), |labels| labels.to_vec());
+        let id_scores = id.all_scores();
         let ood = input.ood().into_iter().map(|set| {
             let outputs = self.outputs(&set.outputs())?;
-            let ood = self.view(&outputs, odin.temperature);
-            OodSet::new(&set.name(), &id, &ood, definition).map_err(sentence)
+            let scores = self.view(&outputs, odin.temperature).all_scores();
+            OodSet::new(&set.name(), &id_scores, &scores, definition).map_err(sentence)
         });
         plain(&Report {
             provenance: Provenance::new("page".to_owned(), input.device(), input.seconds()),

@@ -28,5 +28,5 @@ pub fn generate(kind: &str, count: usize, seed: u32) -> JsResult<Object> {
             )));
         }
     };
-    Ok(object(&[("images", bytes(&unlabelled(count, seed).images)), ("classes", JsValue::UNDEFINED)]))
+    Ok(object(&[("images", bytes(&unlabelled(0..count, seed).images)), ("classes", JsValue::UNDEFINED)]))
 }

@@ -113,6 +113,19 @@ fn second_run_takes_the_outputs_of_the_first() {
     }
 }
 
+/// Of many images some are made, scored and kept at a time.
+#[test]
+fn larger_set_begins_with_the_outputs_of_a_smaller_one() {
+    let dir = scratch();
+    let kept = || fs::read_dir(dir.path().join("logits")).unwrap().count();
+    let (table, _) = evaluated(dir.path(), &["uniform:10000"], &[]);
+    assert!(table.contains("\nuniform (10000 images)\n"), "{table}");
+    assert_eq!(kept(), 2 * FOLDS);
+    let (table, _) = evaluated(dir.path(), &["uniform:10003"], &[]);
+    assert!(table.contains("\nuniform (10003 images)\n"), "{table}");
+    assert_eq!(kept(), 3 * FOLDS);
+}
+
 /// The time is that of the run which computed them.
 #[test]
 fn outputs_of_an_earlier_run_bring_their_seconds() {

@@ -74,6 +74,10 @@ fn read_cifar(which: Cifar, mut read_file: impl FnMut(&str) -> Result<Vec<u8>>) 
         for name in names {
             let parsed = read_file(name).and_then(|bytes| Ok(which.parse(&bytes)?));
             let parsed = parsed.with_context(|| (*name).to_owned())?;
+            if images.is_empty() {
+                // The files are of one size, and together too large to be moved as they grow.
+                images.reserve_exact(names.len() * parsed.0.len());
+            }
             images.extend(parsed.0);
             labels.extend(parsed.1);
         }

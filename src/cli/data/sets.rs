@@ -16,12 +16,13 @@ use super::{
     cifar::{cifar, cifar_paths, python_version, wanted_for_python},
     download::{Check, SOURCES},
     images::{Loaded, files_below, load_archive, load_file, load_files},
+    set::{Generate, Set},
 };
 use crate::cli::output;
 
 /// How many images a generated set has unless told: as many as CIFAR's test set.
 pub(super) const GENERATED_IMAGES: usize = 10_000;
-/// The most that it may have, 3 GB.
+/// The most that it may have, 3 GB where all are in memory.
 const MOST_GENERATED: usize = 1_000_000;
 /// The most files that are named where none of a set can be read.
 const MOST_NAMED: usize = 36;
@@ -38,14 +39,14 @@ const CIFAR_TEST_IMAGES: usize = 10_000;
 ///
 /// # Errors
 /// When nothing goes by that name, an archive is damaged, or not one image can be read.
-pub fn image_set(path_or_name: impl AsRef<OsStr>, data_dir: &Path, seed: u64) -> Result<ImageSet> {
+pub fn image_set(path_or_name: impl AsRef<OsStr>, data_dir: &Path, seed: u64) -> Result<Set> {
     let given = Path::new(&path_or_name);
     let shown = given.to_string_lossy();
     if let Some(generated) = generated(&shown, seed)? {
         return Ok(generated);
     }
     if let Some(set) = cifar_test(&shown, data_dir)? {
-        return Ok(set);
+        return Ok(Set::Loaded(set));
     }
     ensure!(!shown.is_empty(), "expected the name or the path of a set of images, found an empty one");
     if given.exists() {
@@ -53,7 +54,7 @@ pub fn image_set(path_or_name: impl AsRef<OsStr>, data_dir: &Path, seed: u64) ->
         // ODIN's archives unpack to NAME/test.
         let named = if path.ends_with("test") { path.parent().unwrap_or(&path) } else { &path };
         let name = named.file_name().map_or(shown.clone(), OsStr::to_string_lossy);
-        return read_image_set(given, &name, "");
+        return read_image_set(given, &name, "").map(Set::Loaded);
     }
     let candidates = [
         data_dir.join(given).join("test"),
@@ -65,7 +66,7 @@ pub fn image_set(path_or_name: impl AsRef<OsStr>, data_dir: &Path, seed: u64) ->
         data_dir.join(format!("{shown}.tgz")),
     ];
     match candidates.iter().find(|path| path.exists()) {
-        Some(path) => read_image_set(path, &shown, ""),
+        Some(path) => read_image_set(path, &shown, "").map(Set::Loaded),
         None => {
             let python = Cifar::named(&shown).and_then(|which| Some((python_version(data_dir, which)?, which)));
             if let Some((found, which)) = python {
@@ -114,16 +115,17 @@ fn cifar_test(name: &str, data_dir: &Path) -> Result<Option<ImageSet>> {
     }))
 }
 
-fn generated(name: &str, seed: u64) -> Result<Option<ImageSet>> {
+fn generated(name: &str, seed: u64) -> Result<Option<Set>> {
     let (kind, count) = match name.split_once(':') {
         Some((kind, count)) => (kind, Some(count)),
         None => (name, None),
     };
-    let generate = match kind {
-        "uniform" => synthetic::uniform_noise,
-        "gaussian" => synthetic::gaussian_noise,
-        "patterns" => synthetic::patterns,
-        "shapes" => shapes,
+    // The built-in test set has the same number of each of its ten classes.
+    let (generate, seed, multiple): (Generate, _, _) = match kind {
+        "uniform" => (synthetic::uniform_noise, seed, 1),
+        "gaussian" => (synthetic::gaussian_noise, seed, 1),
+        "patterns" => (synthetic::patterns, seed, 1),
+        "shapes" => (synthetic::unlabelled_shapes, synthetic::SHAPES_TEST_SEED, 10),
         _ => return Ok(None),
     };
     let count = match count {
@@ -132,14 +134,7 @@ fn generated(name: &str, seed: u64) -> Result<Option<ImageSet>> {
             format!("`{name}`: expected a number of images from 1 to {MOST_GENERATED}, found `{count}`")
         })?,
     };
-    Ok(Some(generate(count, seed)))
-}
-
-/// About as many images of the built-in test set, the same number of each class.
-fn shapes(count: usize, _seed: u64) -> ImageSet {
-    let set = synthetic::shapes(count.div_ceil(10), synthetic::SHAPES_TEST_SEED);
-    let sources = (0..set.len()).map(|index| format!("shapes {index}")).collect();
-    ImageSet { name: "shapes".to_owned(), images: set.images, sources, skipped: Vec::new() }
+    Ok(Some(Set::Generated { name: kind.to_owned(), generate, count: count.next_multiple_of(multiple), seed }))
 }
 
 /// Unlabelled images of a folder, an archive or a file, as a set called `name`.

@@ -14,7 +14,7 @@ use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
 
 use eloc::images::{
-    dataset::{Cifar, ImageSet},
+    dataset::Cifar,
     image::{PIXELS, SIDE},
     synthetic,
 };
@@ -24,6 +24,7 @@ use super::{
     batches::batches,
     cifar::cifar,
     folder::image_folder,
+    set::Generate,
     sets::{GENERATED_IMAGES, image_set},
 };
 
@@ -207,7 +208,7 @@ fn image_set_is_the_same_from_a_folder_and_from_archives() {
     let nested = folder(&files);
     let archives = folder(&[("set.zip", zip(&files)), ("set.tgz", tar_gz(&files))]);
     for path in [nested.path().to_owned(), archives.path().join("set.zip"), archives.path().join("set.tgz")] {
-        let set = image_set(path.to_str().unwrap(), Path::new("no data"), 0).unwrap();
+        let set = image_set(path.to_str().unwrap(), Path::new("no data"), 0).unwrap().load();
         assert_eq!(set.sources, ["a.png", "b/10.png", "b/9.png"]);
         assert_eq!(greys(&set.images), [1, 3, 4]);
         assert_eq!(set.name, path.file_name().unwrap().to_str().unwrap());
@@ -227,7 +228,7 @@ fn image_sets_are_found_by_their_odin_names() {
         ("one", png(6)),
     ]);
     for (name, value) in [("Imagenet", 1), ("iSUN", 2), ("flat", 3), ("LSUN", 4), ("zipped", 5), ("one", 6)] {
-        let set = image_set(name, dir.path(), 0).unwrap();
+        let set = image_set(name, dir.path(), 0).unwrap().load();
         assert_eq!((set.name.as_str(), greys(&set.images)), (name, vec![value]));
     }
     let found = message(image_set("SVHN", dir.path(), 0));
@@ -236,15 +237,17 @@ fn image_sets_are_found_by_their_odin_names() {
 
 #[test]
 fn generated_sets_have_a_size_and_follow_the_seed() {
-    let set = |name: &str| image_set(name, Path::new("no data"), 5).unwrap();
+    let set = |name: &str| image_set(name, Path::new("no data"), 5).unwrap().load();
     assert_eq!(set("uniform").len(), GENERATED_IMAGES);
     for (name, generate) in [
-        ("uniform", synthetic::uniform_noise as fn(usize, u64) -> ImageSet),
+        ("uniform", synthetic::uniform_noise as Generate),
         ("gaussian", synthetic::gaussian_noise),
         ("patterns", synthetic::patterns),
     ] {
-        assert_eq!(set(&format!("{name}:7")), generate(7, 5));
+        assert_eq!(set(&format!("{name}:7")), generate(0..7, 5));
     }
+    // As many of each class.
+    assert_eq!(set("shapes:7"), synthetic::unlabelled_shapes(0..10, synthetic::SHAPES_TEST_SEED));
     for name in ["uniform:0", "uniform:", "patterns:many"] {
         assert_contains(&message(image_set(name, Path::new(""), 0)), &[name, "a number of images"]);
     }
@@ -273,7 +276,7 @@ fn cifar_files_are_images_wherever_they_are() {
     let archives = folder(&[("set.zip", zip(&files)), ("set.tgz", tar_gz(&files))]);
     let unpacked = folder(&files);
     for path in [unpacked.path().to_owned(), archives.path().join("set.zip"), archives.path().join("set.tgz")] {
-        let set = image_set(&path, Path::new("no data"), 0).unwrap();
+        let set = image_set(&path, Path::new("no data"), 0).unwrap().load();
         assert_eq!(set.len(), 111);
         assert_eq!((set.sources[9].as_str(), set.sources[10].as_str()), ("a/test_batch.bin 9", "b.png"));
         assert_eq!((set.sources[11].as_str(), set.sources[110].as_str()), ("test.bin 0", "test.bin 99"));
@@ -298,7 +301,7 @@ fn what_systems_leave_behind_is_no_image_and_no_class() {
         ("lost+found/#1.png", png(9)),
     ];
     let dir = folder(&files);
-    let set = image_set(dir.path(), Path::new("no data"), 0).unwrap();
+    let set = image_set(dir.path(), Path::new("no data"), 0).unwrap().load();
     assert_eq!((greys(&set.images), set.skipped), (vec![1, 2, 3, 4], vec![]));
     assert_eq!(image_folder(dir.path(), 0, 0.5).unwrap().0.classes, ["cat", "dog"]);
 }
@@ -325,7 +328,7 @@ fn set_whose_path_is_not_unicode_is_read() {
     let path = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
     fs::create_dir(&path).unwrap();
     fs::rename(dir.path().join("a.png"), path.join("a.png")).unwrap();
-    assert_eq!(image_set(&path, Path::new("no data"), 0).unwrap().name, "caf\u{fffd}");
+    assert_eq!(image_set(&path, Path::new("no data"), 0).unwrap().load().name, "caf\u{fffd}");
 }
 
 #[test]

@@ -14,7 +14,9 @@ use eloc::{
 use super::{
     args::DataArgs,
     cifar::{cifar, has_cifar, python_version, wanted_for_python},
-    download, folder, sets,
+    download, folder,
+    set::Set,
+    sets,
 };
 use crate::cli::output;
 
@@ -105,8 +107,11 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
 }
 
 /// The out-of-distribution set called `name`: a file, a folder, an archive, a set in the data folder, or noise.
-pub fn image_set(name: &OsStr, args: &DataArgs) -> Result<ImageSet> {
-    Ok(reported(sets::image_set(name, &args.dir(), NOISE_SEED)?))
+pub fn image_set(name: &OsStr, args: &DataArgs) -> Result<Set> {
+    Ok(match sets::image_set(name, &args.dir(), NOISE_SEED)? {
+        Set::Loaded(set) => Set::Loaded(reported(set)),
+        generated => generated,
+    })
 }
 
 /// Says on the error stream which files were skipped; the name may stand in a table then.

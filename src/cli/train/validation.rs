@@ -26,7 +26,7 @@ pub struct Validation {
 impl Validation {
     pub fn new(args: &TrainArgs, recipe: &Recipe, data: &TrainingData, held_out: &Dataset) -> Result<Self> {
         let ood = match &args.validation_ood {
-            Some(name) => Some(data::image_set(name, &args.data)?),
+            Some(name) => Some(data::image_set(name, &args.data)?.load()),
             None if matches!(recipe.selection, Selection::Paper | Selection::Reference) => bail!(
                 "--select {}: expected out-of-distribution images to select with, found no --validation-ood \
                  (the sources take iSUN); or take --select best",

@@ -1,31 +1,33 @@
 //! What all generated sets share: a generator for each image, and bytes from it.
 
+use std::ops::Range;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::images::{dataset::ImageSet, image::PIXELS};
 
-/// An [`ImageSet`] whose image `index` is drawn by `draw(index, its generator, its bytes)`.
+/// Those images of an endless set that have the `indices`; image `index` is drawn by `draw(index, its generator, its bytes)`.
 pub(super) fn unlabelled(
     name: &str,
-    n: usize,
+    indices: Range<usize>,
     seed: u64,
     mut draw: impl FnMut(usize, &mut ChaCha8Rng, &mut [u8]),
 ) -> ImageSet {
-    let mut images = vec![0; n * PIXELS];
-    for (index, out) in images.chunks_exact_mut(PIXELS).enumerate() {
+    let mut images = vec![0; indices.len() * PIXELS];
+    for (index, out) in indices.clone().zip(images.chunks_exact_mut(PIXELS)) {
         draw(index, &mut image_rng(seed, index), out);
     }
     ImageSet {
         name: name.to_owned(),
         images,
-        sources: (0..n).map(|index| format!("{name} {index}")).collect(),
+        sources: indices.map(|index| format!("{name} {index}")).collect(),
         skipped: Vec::new(),
     }
 }
 
-/// Image `index` does not depend on how many images are made.
-pub(super) fn image_rng(seed: u64, index: usize) -> ChaCha8Rng {
+/// Image `index` does not depend on which others are made.
+fn image_rng(seed: u64, index: usize) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index as u64);
     rng

@@ -2,8 +2,8 @@
 //! paper, a labelled set to train on ([`shapes`]) and a second family that is never trained on
 //! ([`patterns`]).
 //!
-//! A seed in, the same bytes out on every target: each image has its own ChaCha stream, and the
-//! two procedural sets use only arithmetic and square roots, which IEEE 754 defines to the last
+//! Indices and a seed in, the same bytes out on every target, whichever other images are made: each
+//! image has its own ChaCha stream, and the two procedural sets use only arithmetic and square roots, which IEEE 754 defines to the last
 //! bit.
 
 mod draw;
@@ -16,4 +16,4 @@ mod tests;
 
 pub use noise::{gaussian_noise, uniform_noise};
 pub use patterns::patterns;
-pub use shapes::{SHAPES_TEST_SEED, shapes};
+pub use shapes::{SHAPES_TEST_SEED, shapes, unlabelled_shapes};

@@ -1,6 +1,8 @@
 //! The set `patterns`: five kinds of texture and drawing without a silhouette of `shapes`, as
 //! out-of-distribution data for a network trained on those.
 
+use std::ops::Range;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -10,10 +12,11 @@ use super::paint::{any_colour, contrasting_colour, direction, mix, wave};
 use crate::images::dataset::ImageSet;
 use crate::images::image::SIDE;
 
-/// `n` images, the five kinds (plasma, gratings, checkerboard, strokes, Voronoi cells) in turn, in
-/// the same distribution of colours and with the same noise as [`shapes`](super::shapes()).
-pub fn patterns(n: usize, seed: u64) -> ImageSet {
-    unlabelled("patterns", n, seed, |index, rng, out| {
+/// The images `indices` of a set of the five kinds (plasma, gratings, checkerboard, strokes, Voronoi
+/// cells) in turn, in the same distribution of colours and with the same noise as
+/// [`shapes`](super::shapes()).
+pub fn patterns(indices: Range<usize>, seed: u64) -> ImageSet {
+    unlabelled("patterns", indices, seed, |index, rng, out| {
         let ground = any_colour(rng);
         let figure = contrasting_colour(ground, rng);
         let canvas = match index % 5 {

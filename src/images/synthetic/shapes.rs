@@ -1,14 +1,16 @@
 //! The labelled set `shapes`: ten silhouettes whose colour, texture, place, size, angle and
 //! surroundings are random, so that only the outline tells the class.
 
+use std::ops::Range;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::draw::{image_rng, pick};
+use super::draw::{pick, unlabelled};
 use super::paint::{Canvas, Colour, SmoothNoise};
 use super::paint::{any_colour, contrasting_colour, direction, mix, wave};
-use crate::images::dataset::Dataset;
-use crate::images::image::{PIXELS, SIDE};
+use crate::images::dataset::{Dataset, ImageSet};
+use crate::images::image::SIDE;
 
 /// Seed of the test set of [`shapes`].
 pub const SHAPES_TEST_SEED: u64 = 2;
@@ -19,16 +21,19 @@ pub const SHAPES_TEST_SEED: u64 = 2;
 /// convolutional network learns it from a few thousand images.
 pub fn shapes(n_per_class: usize, seed: u64) -> Dataset {
     let n = n_per_class * SILHOUETTES.len();
-    let mut images = vec![0; n * PIXELS];
-    for (index, out) in images.chunks_exact_mut(PIXELS).enumerate() {
-        let (_, silhouette) = SILHOUETTES[index % SILHOUETTES.len()];
-        paint(silhouette, &mut image_rng(seed, index), out);
-    }
     Dataset {
-        images,
+        images: unlabelled_shapes(0..n, seed).images,
         labels: (0..SILHOUETTES.len() as u16).cycle().take(n).collect(),
         classes: SILHOUETTES.iter().map(|&(class, _)| class.to_owned()).collect(),
     }
+}
+
+/// The images `indices` of [`shapes`], of as many as there may be, without their labels.
+pub fn unlabelled_shapes(indices: Range<usize>, seed: u64) -> ImageSet {
+    unlabelled("shapes", indices, seed, |index, rng, out| {
+        let (_, silhouette) = SILHOUETTES[index % SILHOUETTES.len()];
+        paint(silhouette, rng, out);
+    })
 }
 
 /// Whether a point lies in the silhouette; its extent is the unit disc, y points down.

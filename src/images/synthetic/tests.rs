@@ -3,6 +3,7 @@
 use super::*;
 use crate::images::dataset::Dataset;
 use crate::images::image::{CHANNELS, PIXELS, SIDE};
+use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 fn sha256(bytes: &[u8]) -> String {
@@ -45,13 +46,13 @@ fn nearest_mean_accuracy<const N: usize>(train: &Dataset, test: &Dataset, featur
 #[test]
 fn uniform_noise_has_its_moments() {
     // 3e6 values: the standard error of the mean is 2e-4.
-    let (mean, std) = moments(&uniform_noise(1000, 1).images);
+    let (mean, std) = moments(&uniform_noise(0..1000, 1).images);
     assert!((mean - 0.5).abs() < 1e-3 && (std - (1.0_f64 / 12.0).sqrt()).abs() < 1e-3);
 }
 
 #[test]
 fn gaussian_noise_has_its_clipped_moments() {
-    let set = gaussian_noise(1000, 1);
+    let set = gaussian_noise(0..1000, 1);
     let (mean, _) = moments(&set.images);
     // P(N(0.5, 1) > 1) = 0.308538; half a level more is rounded up to 255.
     let white = set.images.iter().filter(|&&value| value == 255).count() as f64;
@@ -62,10 +63,10 @@ fn gaussian_noise_has_its_clipped_moments() {
 #[test]
 fn same_seed_gives_the_same_bytes() {
     let pinned = [
-        (uniform_noise(4, 3).images, "ba50bfd822d158c6f59f3d83e44ff8eee9a986e5bf96f4a9a3e2a18b289df3ed"),
-        (gaussian_noise(4, 3).images, "1060573474329403e4cab1e7ea96993109f89f62b0240fdbc30946f14927e5a4"),
+        (uniform_noise(0..4, 3).images, "ba50bfd822d158c6f59f3d83e44ff8eee9a986e5bf96f4a9a3e2a18b289df3ed"),
+        (gaussian_noise(0..4, 3).images, "1060573474329403e4cab1e7ea96993109f89f62b0240fdbc30946f14927e5a4"),
         (shapes(2, 3).images, "d80b45702af5bf7b059d41c4a0c7fd8a20b114dd6b70b564810f6cdace674582"),
-        (patterns(20, 3).images, "615e258c368185a5d6ef498379f96b6204072fe1d509c946039d12e9a3ad409b"),
+        (patterns(0..20, 3).images, "615e258c368185a5d6ef498379f96b6204072fe1d509c946039d12e9a3ad409b"),
     ];
     for (images, hash) in pinned {
         assert_eq!(sha256(&images), hash);
@@ -75,9 +76,22 @@ fn same_seed_gives_the_same_bytes() {
 #[test]
 fn another_seed_gives_other_images_and_more_images_keep_the_first() {
     assert_ne!(shapes(1, 3).images, shapes(1, 4).images);
-    assert_ne!(patterns(5, 3).images, patterns(5, 4).images);
-    assert_eq!(patterns(5, 3).images, patterns(9, 3).images[..5 * PIXELS]);
+    assert_ne!(patterns(0..5, 3).images, patterns(0..5, 4).images);
+    assert_eq!(patterns(0..5, 3).images, patterns(0..9, 3).images[..5 * PIXELS]);
     assert_eq!(shapes(1, 3).images, shapes(2, 3).images[..10 * PIXELS]);
+}
+
+proptest! {
+    #[test]
+    fn parts_of_a_set_are_those_of_the_whole(cuts in prop::collection::vec(0_usize..12, 2), seed: u64) {
+        let (low, high) = (cuts[0].min(cuts[1]), cuts[0].max(cuts[1]));
+        for generate in [uniform_noise, gaussian_noise, patterns, unlabelled_shapes] {
+            let whole = generate(0..12, seed);
+            let part = generate(low..high, seed);
+            prop_assert_eq!(&part.images[..], &whole.images[low * PIXELS..high * PIXELS]);
+            prop_assert_eq!(&part.sources[..], &whole.sources[low..high]);
+        }
+    }
 }
 
 #[test]
@@ -105,7 +119,7 @@ fn mean_image_hardly_separates_the_shapes() {
 
 #[test]
 fn patterns_have_the_colours_of_the_shapes() {
-    let (shapes, patterns) = (shapes(100, 5), patterns(1000, 5));
+    let (shapes, patterns) = (shapes(100, 5), patterns(0..1000, 5));
     let ((mean_a, std_a), (mean_b, std_b)) = (moments(&shapes.images), moments(&patterns.images));
     assert!((mean_a - mean_b).abs() < 0.03, "{mean_a} {mean_b}");
     assert!((std_a - std_b).abs() < 0.05, "{std_a} {std_b}");
