@@ -22,12 +22,12 @@ use shape::Shape;
 
 /// `weight` `[outputs, inputs, taps]` for [`forward`].
 pub(super) fn packed(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Packed {
-    Packed::new(machine, [outputs, inputs, taps], |o, i, tap| weight[(o * inputs + i) * taps + tap])
+    Packed::new(machine, [outputs, inputs], 0..taps, |o, i, tap| weight[(o * inputs + i) * taps + tap])
 }
 
 /// `weight` `[outputs, inputs, taps]` for [`backward`].
 pub(super) fn packed_backward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Packed {
-    Packed::new(machine, [inputs, outputs, taps], |o, i, tap| weight[(i * inputs + o) * taps + tap])
+    Packed::new(machine, [inputs, outputs], (0..taps).rev(), |o, i, tap| weight[(i * inputs + o) * taps + tap])
 }
 
 /// `[images, height, width, outputs]` of `input` `[images, height, width, inputs]`.

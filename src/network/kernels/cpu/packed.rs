@@ -25,16 +25,18 @@ pub struct Part {
 }
 
 impl Packed {
-    /// Of `weight(output, input, tap)`.
+    /// Of `weight(output, input, tap)`; `taps` are in the order of what they meet.
     pub fn new(
         machine: Machine,
-        [outputs, inputs, taps]: [usize; 3],
+        [outputs, inputs]: [usize; 2],
+        taps: impl ExactSizeIterator<Item = usize>,
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
         let longest = (CHUNK_BYTES / 4 / machine.block()).max(1);
         let mut chunks: Vec<Vec<Part>> = Vec::new();
         let mut room = 0;
-        for tap in 0..taps {
+        let count = taps.len();
+        for tap in taps {
             let parts = inputs.div_ceil(longest).max(1);
             for part in 0..parts {
                 let channels = inputs * part / parts..inputs * (part + 1) / parts;
@@ -48,7 +50,7 @@ impl Packed {
             }
         }
         let width = machine.padded(outputs);
-        let mut values = Aligned::zeros(taps * inputs * width);
+        let mut values = Aligned::zeros(count * inputs * width);
         let mut rest = &mut values[..];
         for column in (0..width).step_by(machine.block()) {
             let lanes = machine.block().min(width - column);
