@@ -206,7 +206,7 @@ impl Correlation {
             let pairs = rows.classes.iter().flat_map(|row| columns.classes.iter().map(move |column| (row, column)));
             let runs = |(row, column): (&Class, &Class)| {
                 let mut weight = 0;
-                let mut runs = Vec::new();
+                let mut runs: Vec<Run> = Vec::new();
                 for part in chunk {
                     let met =
                         |axis: &[(usize, usize)], tap: usize| axis.iter().find(|met| met.0 == tap).map(|met| met.1);
@@ -214,7 +214,13 @@ impl Correlation {
                         && let Some(x) = met(column, part.tap % self.kernel)
                     {
                         let offset = (y * self.source[1] + x) * self.channels + part.first;
-                        runs.push(Run { offset, length: part.length, weight });
+                        match runs.last_mut() {
+                            // Taps of a row meet numbers side by side.
+                            Some(last) if [last.offset, last.weight].map(|at| at + last.length) == [offset, weight] => {
+                                last.length += part.length;
+                            }
+                            _ => runs.push(Run { offset, length: part.length, weight }),
+                        }
                     }
                     weight += part.length;
                 }
@@ -454,7 +460,6 @@ impl Unit<'_> {
                     // SAFETY: there is room for all pixels.
                     let out = unsafe { target.values(to, column, channels) };
                     let first = &sums[from * across..][..channels];
-                    out.copy_from_slice(first);
                     if pool {
                         let second = &sums[(from + 1) * across..][..channels];
                         let third = &sums[(from + width) * across..][..channels];
@@ -464,13 +469,17 @@ impl Unit<'_> {
                             let places = unsafe { target.places(to, column, channels) };
                             largest([first, second, third, fourth], out, places);
                         } else {
-                            for other in [second, third, fourth] {
-                                for channel in 0..channels {
-                                    let value = other[channel];
-                                    out[channel] = if is_larger(value, out[channel]) { value } else { out[channel] };
-                                }
+                            for channel in 0..channels {
+                                let (mut value, other) = (first[channel], second[channel]);
+                                value = if is_larger(other, value) { other } else { value };
+                                let other = third[channel];
+                                value = if is_larger(other, value) { other } else { value };
+                                let other = fourth[channel];
+                                out[channel] = if is_larger(other, value) { other } else { value };
                             }
                         }
+                    } else {
+                        out.copy_from_slice(first);
                     }
                     for channel in 0..channels {
                         let value = out[channel] * scale[channel] + shift[channel];
@@ -557,7 +566,8 @@ unsafe fn tile_of<V: Vector, const H: usize, const W: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[V::splat(0.0); W]; H];
+        // Not by a loop, which would keep them in memory where it is not unrolled.
+        let mut sums: [[V; W]; H] = std::mem::zeroed();
         let mut at = [from[0]; H];
         unrolled!(row < H, {
             at[row] = from[row];
@@ -570,7 +580,7 @@ unsafe fn tile_of<V: Vector, const H: usize, const W: usize>(
         for run in runs {
             let mut weight = weights.as_ptr().add(run.weight * W * V::LANES);
             for index in run.offset..run.offset + run.length {
-                let mut weights = [V::splat(0.0); W];
+                let mut weights: [V; W] = std::mem::zeroed();
                 unrolled!(column < W, {
                     weights[column] = V::load(weight.add(column * V::LANES));
                 });

@@ -101,7 +101,7 @@ machines! {
     #[cfg(target_arch = "aarch64")] Neon: std::arch::aarch64::float32x4_t, 6, [];
     #[cfg(all(target_family = "wasm", not(feature = "relaxed-simd")))] Simd128: std::arch::wasm32::v128, 4, [];
     #[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
-    RelaxedSimd: std::arch::wasm32::v128, 4, ["relaxed-simd"];
+    RelaxedSimd: std::arch::wasm32::v128, 3, ["relaxed-simd"];
     Plain: Plain, 4, [];
 }
 

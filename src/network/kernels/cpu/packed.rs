@@ -47,24 +47,26 @@ impl Weights {
 impl Packed {
     /// `weight` `[outputs, inputs, taps]` for the way from input to output.
     pub fn forward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Self {
-        Packed::new(machine, [outputs, inputs, taps], |o, i, tap| weight[(o * inputs + i) * taps + tap])
+        Packed::new(machine, [outputs, inputs], 0..taps, |o, i, tap| weight[(o * inputs + i) * taps + tap])
     }
 
     /// `weight` `[outputs, inputs, taps]` for the way back.
     pub fn backward(machine: Machine, [outputs, inputs, taps]: [usize; 3], weight: &[f32]) -> Self {
-        Packed::new(machine, [inputs, outputs, taps], |o, i, tap| weight[(i * inputs + o) * taps + tap])
+        Packed::new(machine, [inputs, outputs], (0..taps).rev(), |o, i, tap| weight[(i * inputs + o) * taps + tap])
     }
 
-    /// Of `weight(output, input, tap)`.
+    /// Of `weight(output, input, tap)`; `taps` are in the order of what they meet.
     fn new(
         machine: Machine,
-        [outputs, inputs, taps]: [usize; 3],
+        [outputs, inputs]: [usize; 2],
+        taps: impl ExactSizeIterator<Item = usize>,
         weight: impl Fn(usize, usize, usize) -> f32 + Send + Sync,
     ) -> Self {
         let longest = (CHUNK_BYTES / 4 / machine.block()).max(1);
         let mut chunks: Vec<Vec<Part>> = Vec::new();
         let mut room = 0;
-        for tap in 0..taps {
+        let count = taps.len();
+        for tap in taps {
             let parts = inputs.div_ceil(longest).max(1);
             for part in 0..parts {
                 let channels = inputs * part / parts..inputs * (part + 1) / parts;
@@ -78,8 +80,8 @@ impl Packed {
             }
         }
         let width = machine.padded(outputs);
-        let mut values = Aligned::zeros(taps * inputs * width);
-        for_each_part(&mut values, taps * inputs * machine.block(), |block, mut rest| {
+        let mut values = Aligned::zeros(count * inputs * width);
+        for_each_part(&mut values, count * inputs * machine.block(), |block, mut rest| {
             let column = block * machine.block();
             let lanes = machine.block().min(width - column);
             for part in chunks.iter().flatten() {

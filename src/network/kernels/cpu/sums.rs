@@ -158,7 +158,7 @@ unsafe fn sum_of<V: Vector, const H: usize, const W: usize>(
 ) {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[V::splat(0.0); W]; H];
+        let mut sums: [[V; W]; H] = std::mem::zeroed();
         unrolled!(row < H, {
             unrolled!(column < W, {
                 sums[row][column] = V::load(to.add(row * width + column * V::LANES));
@@ -166,7 +166,7 @@ unsafe fn sum_of<V: Vector, const H: usize, const W: usize>(
         });
         for &(from, at) in pairs {
             let (x, y) = (x.add(from), y.add(at));
-            let mut values = [V::splat(0.0); W];
+            let mut values: [V; W] = std::mem::zeroed();
             unrolled!(column < W, {
                 values[column] = V::load(y.add(column * V::LANES));
             });

@@ -146,7 +146,7 @@ mod wasm {
     use crate::network::kernels::cpu::vector::Vector;
 
     #[cfg(feature = "relaxed-simd")]
-    vector!(v128, 4 x 2, f32x4_splat, v128_load, v128_store, |c, a, b| f32x4_relaxed_madd(a, b, c),
+    vector!(v128, 4 x 3, f32x4_splat, v128_load, v128_store, |c, a, b| f32x4_relaxed_madd(a, b, c),
         |x, zero| f32x4_pmax(x, zero));
     #[cfg(not(feature = "relaxed-simd"))]
     vector!(v128, 4 x 2, f32x4_splat, v128_load, v128_store, |c, a, b| f32x4_add(c, f32x4_mul(a, b)),
