@@ -7,6 +7,7 @@ use super::{
     aligned::Scratch,
     machine::{Machine, Work, sized, unrolled},
     shape::{Axis, Shape},
+    source::{Source, make},
     threads::{fill, fold},
     vector::Vector,
 };
@@ -22,7 +23,7 @@ const FILTERS: usize = 16;
 
 /// `[outputs, inputs, kernel, kernel]` from `input` `[images, height, width, inputs]` and the gradient of the output
 /// `[images, height, width, outputs]`.
-pub fn weight_gradient(machine: Machine, shape: &Shape, input: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub fn weight_gradient(machine: Machine, shape: &Shape, input: Source, gradient: &[f32]) -> Vec<f32> {
     let out = shape.out().expect("the caller has checked the shape");
     let pixels = (out[0] * out[1]).max(1);
     let sums = Sums {
@@ -60,7 +61,7 @@ struct Sums<'a> {
     shape: &'a Shape,
     out: [usize; 2],
     axes: [Axis; 2],
-    input: &'a [f32],
+    input: Source<'a>,
     gradient: &'a [f32],
     /// Output channels, with those that fill the last vector.
     width: usize,
@@ -81,6 +82,22 @@ impl Work for Unit<'_> {
     unsafe fn run<V: Vector, const H: usize>(self) {
         let Sums { shape, out: [height, breadth], axes: [row_axis, column_axis], input, gradient, width } = self.sums;
         let (inputs, outputs, width) = (shape.inputs, shape.outputs, *width);
+        let made;
+        let reach = row_axis.reach(self.rows.clone());
+        let (input, base, height_there) = match *input {
+            Source::Plain(values) => {
+                (&values[self.images.start * shape.size[0] * shape.size[1] * inputs..], 0, shape.size[0])
+            }
+            source => {
+                let step = reach.len() * shape.size[1] * inputs;
+                let mut buffer = Scratch::new(self.images.len() * step);
+                for (index, image) in self.images.clone().enumerate() {
+                    make(source, shape.size, inputs, image, reach.clone(), &mut buffer[index * step..][..step]);
+                }
+                made = buffer;
+                (&made[..], reach.start, reach.len())
+            }
+        };
         let padded;
         // Pixels that vectors do not fill are filled up first.
         let whole = outputs == width;
@@ -110,7 +127,7 @@ impl Work for Unit<'_> {
                     let to = if whole { image * height + row } else { index * self.rows.len() + row - self.rows.start };
                     for column in 0..*breadth {
                         let Some(x) = met(column_axis, column, tap % shape.kernel) else { continue };
-                        let from = ((image * shape.size[0] + y) * shape.size[1] + x) * inputs;
+                        let from = ((index * height_there + y - base) * shape.size[1] + x) * inputs;
                         pairs.push((from, (to * breadth + column) * width));
                     }
                 }
