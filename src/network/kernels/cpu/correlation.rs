@@ -333,7 +333,7 @@ impl Work for Unit<'_> {
                 let mut buffer = Scratch::new(self.images.len() * step);
                 for (index, image) in self.images.clone().enumerate() {
                     let buffer = &mut buffer[index * step..][..step];
-                    make(source, correlation.source, correlation.channels, image, reach.clone(), buffer);
+                    make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer);
                 }
                 made = buffer;
                 (&made[..], reach.start, step)
@@ -493,8 +493,17 @@ impl Unit<'_> {
 
 /// The rows of an image's source, where they are made.
 #[inline(always)]
-fn make(source: Source, size: [usize; 2], channels: usize, image: usize, rows: Range<usize>, buffer: &mut [f32]) {
+fn make<V: Vector>(
+    source: Source,
+    size: [usize; 2],
+    channels: usize,
+    image: usize,
+    rows: Range<usize>,
+    buffer: &mut [f32],
+) {
     let [height, width] = size;
+    // Channels that vectors hold; a build for size makes none of the loops.
+    let whole = channels - channels % V::LANES;
     match source {
         Source::Plain(_) => unreachable!("read where it stands"),
         Source::Part(Part { values, first, across }) => {
@@ -523,7 +532,18 @@ fn make(source: Source, size: [usize; 2], channels: usize, image: usize, rows: R
                 let at = start + pixel * channels;
                 let (gradient, output) = (&gradient[at..][..channels], &output[at..][..channels]);
                 let (scale, to) = (&scale[..channels], &mut buffer[pixel * channels..][..channels]);
-                for channel in 0..channels {
+                let mut first = 0;
+                while first < whole {
+                    // SAFETY: the instruction set is there; a vector of each is within the slices.
+                    unsafe {
+                        let mut value = V::load(gradient.as_ptr().add(first));
+                        value = V::splat(0.0).add_product(value, V::load(scale.as_ptr().add(first)));
+                        value = if relu { value.cut(V::load(output.as_ptr().add(first))) } else { value };
+                        value.store(to.as_mut_ptr().add(first));
+                    }
+                    first += V::LANES;
+                }
+                for channel in whole..channels {
                     let value = gradient[channel] * scale[channel];
                     to[channel] = if relu && output[channel] == 0.0 { 0.0 } else { value };
                 }
@@ -538,7 +558,18 @@ fn make(source: Source, size: [usize; 2], channels: usize, image: usize, rows: R
                     let (scale, places) = (&scale[..channels], &places[at..][..channels]);
                     let to = &mut buffer[((row - rows.start) * width + column) * channels..][..channels];
                     let place = (row % 2 * 2 + column % 2) as u8;
-                    for channel in 0..channels {
+                    let mut first = 0;
+                    while first < whole {
+                        // SAFETY: as above.
+                        unsafe {
+                            let mut value = V::load(gradient.as_ptr().add(first));
+                            value = V::splat(0.0).add_product(value, V::load(scale.as_ptr().add(first)));
+                            value = if relu { value.cut(V::load(output.as_ptr().add(first))) } else { value };
+                            value.only(places.as_ptr().add(first), place).store(to.as_mut_ptr().add(first));
+                        }
+                        first += V::LANES;
+                    }
+                    for channel in whole..channels {
                         let value = gradient[channel] * scale[channel];
                         let is_cut = relu && output[channel] == 0.0;
                         to[channel] = if places[channel] != place || is_cut { 0.0 } else { value };
