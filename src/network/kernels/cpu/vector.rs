@@ -28,9 +28,11 @@ pub trait Vector: Copy {
 }
 
 /// Four numbers, for the compiler to do with what it can.
+#[cfg(not(target_family = "wasm"))]
 #[derive(Clone, Copy)]
 pub struct Plain([f32; 4]);
 
+#[cfg(not(target_family = "wasm"))]
 impl Vector for Plain {
     const LANES: usize = 4;
     const ACROSS: usize = 1;
