@@ -155,7 +155,7 @@ fn train_block(x: Tensor<4>, block: &[Bottleneck]) -> Tensor<4> {
     let (samples, mut start) = (n * height * width, 0);
     for (index, norm) in norms().enumerate() {
         let channels = if index % 2 == 0 { channels + index / 2 * growth } else { narrow };
-        let both = [0, channels].map(|first| moments.clone().slice([start + first..start + first + channels]));
+        let both = [0, channels].map(|first| moments.clone().narrow(0, start + first, channels));
         take_moments(norm, both, samples);
         start += 2 * channels;
     }

@@ -347,7 +347,10 @@ impl Work for Unit<'_> {
                 let mut buffer = Scratch::new(self.images.len() * step);
                 for (index, image) in self.images.clone().enumerate() {
                     let buffer = &mut buffer[index * step..][..step];
-                    make(source, correlation.source, correlation.channels, image, reach.clone(), buffer);
+                    // SAFETY: the instruction set is there.
+                    unsafe {
+                        make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer)
+                    };
                 }
                 made = buffer;
                 (&made[..], reach.start, step)

@@ -108,7 +108,10 @@ impl Work for Unit<'_> {
                 let step = reach.len() * shape.size[1] * inputs;
                 let mut buffer = Scratch::new(self.images.len() * step);
                 for (index, image) in self.images.clone().enumerate() {
-                    make(source, shape.size, inputs, image, reach.clone(), &mut buffer[index * step..][..step]);
+                    // SAFETY: the instruction set is there.
+                    unsafe {
+                        make::<V>(source, shape.size, inputs, image, reach.clone(), &mut buffer[index * step..][..step])
+                    };
                 }
                 made = buffer;
                 (&made[..], reach.start, reach.len())
