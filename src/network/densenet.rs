@@ -135,7 +135,12 @@ impl DenseNet {
 fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>) -> Tensor<4> {
     match ready {
         Some(ready) => ready.forward(x),
-        None if block.iter().all(|layer| layer.trains_in_block()) && x.device().is_autodiff() && trains(&x) => {
+        // The page trains nothing, and is smaller without.
+        None if cfg!(feature = "native")
+            && block.iter().all(|layer| layer.trains_in_block())
+            && x.device().is_autodiff()
+            && trains(&x) =>
+        {
             train_block(x, block)
         }
         None => block.iter().fold(x, |x, layer| layer.forward(x)),
