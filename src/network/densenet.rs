@@ -11,8 +11,11 @@ use burn::{
 };
 
 use super::{
-    kernels::{dense::Block, layer::Layer},
-    layers::{Convolution, Init, activation, global_mean, linear, scale_and_shift},
+    kernels::{
+        dense::{self, Block, Training, trains},
+        layer::Layer,
+    },
+    layers::{Convolution, Init, Precision, activation, global_mean, linear, scale_and_shift, take_moments},
 };
 
 /// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
@@ -83,10 +86,6 @@ impl DenseNet {
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let [ready1, ready2, ready3] = &self.ready;
-        let dense = |x, block: &[Bottleneck], ready: &Option<Block>| match ready {
-            Some(ready) => ready.forward(x),
-            None => block.iter().fold(x, |x, layer| layer.forward(x)),
-        };
         let x = self.conv1.forward(images.permute([0, 2, 3, 1])); // [n, 32, 32, 2 growth]
         let x = self.trans1.forward(dense(x, &self.block1, ready1)); // [n, 16, 16, _]
         let x = self.trans2.forward(dense(x, &self.block2, ready2)); // [n, 8, 8, _]
@@ -132,7 +131,51 @@ impl DenseNet {
     }
 }
 
+/// A block's output `[n, h, w, c + layers growth]` of `x` `[n, h, w, c]`.
+fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>) -> Tensor<4> {
+    match ready {
+        Some(ready) => ready.forward(x),
+        // The page trains nothing, and is smaller without.
+        None if cfg!(feature = "native")
+            && block.iter().all(|layer| layer.trains_in_block())
+            && x.device().is_autodiff()
+            && trains(&x) =>
+        {
+            train_block(x, block)
+        }
+        None => block.iter().fold(x, |x, layer| layer.forward(x)),
+    }
+}
+
+/// The same as one operation, for blocks that train.
+fn train_block(x: Tensor<4>, block: &[Bottleneck]) -> Tensor<4> {
+    let ([n, height, width, channels], first) = (x.dims(), &block[0]);
+    let [growth, narrow, ..] = first.conv2.weight.dims();
+    let norms = || block.iter().flat_map(|layer| [&layer.bn1, &layer.bn2]);
+    let of_norms = norms().flat_map(|norm| [norm.gamma.val(), norm.beta.val()]).collect();
+    let filters = block.iter().flat_map(|layer| [&layer.conv1, &layer.conv2]);
+    let filters = filters.map(|convolution| convolution.weight.val().flatten(0, 3)).collect();
+    let training = Training { layers: block.len(), narrow, growth, epsilon: first.bn1.epsilon };
+    let (output, moments) = dense::train(x, Tensor::cat(of_norms, 0), Tensor::cat(filters, 0), training);
+    let (samples, mut start) = (n * height * width, 0);
+    for (index, norm) in norms().enumerate() {
+        let channels = if index % 2 == 0 { channels + index / 2 * growth } else { narrow };
+        let both = [0, channels].map(|first| moments.clone().narrow(0, start + first, channels));
+        take_moments(norm, both, samples);
+        start += 2 * channels;
+    }
+    output
+}
+
 impl Bottleneck {
+    /// Whether it trains as the layers of [`dense::train`] do.
+    fn trains_in_block(&self) -> bool {
+        let trains = |norm: &BatchNorm| norm.training.is_enabled();
+        let single = |convolution: &Convolution| convolution.precision == Precision::Single;
+        let dropout = self.dropout.prob > 0.0;
+        trains(&self.bn1) && trains(&self.bn2) && single(&self.conv1) && single(&self.conv2) && !dropout
+    }
+
     fn new(channels: usize, growth: usize, init: &mut Init) -> Self {
         Bottleneck {
             bn1: init.batch_norm(channels),
@@ -220,4 +263,90 @@ fn average_pool(input: Tensor<4>) -> Tensor<4> {
 /// Bottlenecks in a block: each has two convolutions, and four more layers stand outside the blocks.
 fn layers(depth: usize) -> usize {
     (depth - 4) / 6
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{
+        module::Param,
+        tensor::{Device, Distribution, TensorData, Tolerance},
+    };
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+    use rand_distr::Normal;
+
+    use super::*;
+
+    /// Three layers after 7 channels, with scales of both signs.
+    fn block(device: &Device) -> Vec<Bottleneck> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut init = Init { mode: Default::default(), rng: &mut rng, device };
+        let mut block: Vec<Bottleneck> = (0..3).map(|layer| Bottleneck::new(7 + 5 * layer, 5, &mut init)).collect();
+        for norm in block.iter_mut().flat_map(|layer| [&mut layer.bn1, &mut layer.bn2]) {
+            let [channels] = norm.gamma.dims();
+            let mut random = |mean| {
+                let values = init.values(channels, Normal::new(mean, 0.7).unwrap());
+                Param::from_data(TensorData::new(values, [channels]), device)
+            };
+            (norm.gamma, norm.beta) = (random(0.5), random(0.1));
+        }
+        block
+    }
+
+    fn close(ours: &[TensorData], theirs: &[TensorData]) {
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            ours.assert_approx_eq::<f32>(theirs, Tolerance::rel_abs(2e-4, 2e-4));
+        }
+    }
+
+    #[test]
+    fn a_block_that_trains_is_its_layers() {
+        let device = Device::flex().autodiff();
+        for shape in [[3, 9, 7, 7], [1, 2, 3, 7], [70, 4, 4, 7]] {
+            let x = Tensor::<4>::random(shape, Distribution::Normal(0.3, 1.0), &device).require_grad();
+            let weights = Tensor::<4>::random([shape[0], shape[1], shape[2], 22], Distribution::Default, &device);
+            let results = [true, false].map(|at_once| {
+                let block = block(&device);
+                let output = match at_once {
+                    true => dense(x.clone(), &block, &None),
+                    false => block.iter().fold(x.clone(), |x, layer| layer.forward(x)),
+                };
+                let gradients = (output.clone() * weights.clone()).sum().backward();
+                let mut found = vec![output.into_data(), x.grad(&gradients).unwrap().into_data()];
+                for layer in &block {
+                    for convolution in [&layer.conv1, &layer.conv2] {
+                        found.push(convolution.weight.grad(&gradients).unwrap().into_data());
+                    }
+                    for norm in [&layer.bn1, &layer.bn2] {
+                        found.extend([&norm.gamma, &norm.beta].map(|of| of.grad(&gradients).unwrap().into_data()));
+                        found.extend([&norm.running_mean, &norm.running_var].map(|of| of.value_sync().into_data()));
+                    }
+                }
+                found
+            });
+            close(&results[0], &results[1]);
+        }
+    }
+
+    #[test]
+    fn a_block_that_scores_is_its_layers() {
+        let device = Device::flex();
+        let block: Vec<Bottleneck> = block(&device).into_iter().map(|layer| layer.valid().ready()).collect();
+        let ready = Block::new(block.iter().map(Bottleneck::parts));
+        assert!(ready.is_some());
+        let device = device.autodiff();
+        for shape in [[3, 9, 7, 7], [1, 1, 1, 7], [257, 3, 3, 7], [5, 32, 32, 7]] {
+            let x = Tensor::<4>::random(shape, Distribution::Normal(0.3, 1.0), &device).require_grad();
+            let weights = Tensor::<4>::random([shape[0], shape[1], shape[2], 22], Distribution::Default, &device);
+            let results = [&ready, &None].map(|ready| {
+                let output = dense(x.clone(), &block, ready);
+                let gradients = (output.clone() * weights.clone()).sum().backward();
+                // Where no gradient is asked for, less is kept.
+                let plain = dense(x.clone().inner(), &block, ready);
+                [plain.into_data(), output.into_data(), x.grad(&gradients).unwrap().into_data()]
+            });
+            close(&results[0], &results[1]);
+        }
+    }
 }

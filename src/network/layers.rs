@@ -135,14 +135,19 @@ pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
         return kernels::activation::activation(input, scale, shift);
     }
     let [n, height, width, _] = input.dims();
-    let samples = (n * height * width) as f64;
-    let (output, [mean, variance]) = normal(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let (output, moments) = normal(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    take_moments(norm, moments, n * height * width);
+    output
+}
+
+/// Lets a normalisation's running statistics take the mean and the variance `[channels]` of so many samples.
+pub(super) fn take_moments(norm: &BatchNorm, [mean, variance]: [Tensor<1>; 2], samples: usize) {
+    let samples = samples as f64;
     let unbiased = variance * (samples / (samples - 1.0).max(1.0));
     for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, unbiased)] {
         let kept = running.value_sync() * (1.0 - norm.momentum);
         running.update((kept + new.detach() * norm.momentum).detach());
     }
-    output
 }
 
 /// Mean over rows and columns, `[n, c]`, of `input` `[n, h, w, c]`.

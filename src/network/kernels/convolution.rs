@@ -24,14 +24,7 @@ use burn::{
 };
 
 use super::{
-    cpu::{
-        self,
-        correlation::{Source, Then},
-        machine::Machine,
-        packed::Packed,
-        shape::Shape,
-        sums,
-    },
+    cpu::{self, correlation::Then, machine::Machine, packed::Packed, shape::Shape, source::Source, sums},
     values::values,
 };
 
@@ -185,7 +178,7 @@ impl ConvolutionOps for Flex {
         let Some((shape, _)) = shape(&input, &weight, geometry) else {
             return composed_weight_gradient::<Self>(input, weight, gradient, geometry);
         };
-        let values = sums::weight_gradient(Machine::best(), &shape, &values(input), &values(gradient));
+        let values = sums::weight_gradient(Machine::best(), &shape, Source::Plain(&values(input)), &values(gradient));
         FloatTensor::<Self>::from_data(TensorData::new(values, weight.shape()))
     }
 }

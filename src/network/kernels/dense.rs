@@ -1,7 +1,10 @@
-//! A dense block that is made ready for scoring, as one operation, where the device has one.
+//! A dense block as one operation, where the device has one: it neither copies maps to append to them nor keeps what it can compute
+//! once more.
 //!
 //! Each layer appends `last(max(0, scale' narrow(max(0, scale x + shift)) + shift'))` to its input `x`, where `narrow` and `last` are
-//! convolutions whose output is as large as their input. The block's input has a gradient, all else are constants.
+//! convolutions whose output is as large as their input. In a [`Block`], which is made ready for scoring, all but the block's input are
+//! constants. While the network trains ([`train`]), scales and shifts are those of batch normalisation, and parameters have
+//! gradients, too.
 
 use std::sync::Arc;
 
@@ -11,7 +14,7 @@ use burn::backend::Cube;
 use burn::backend::LibTorch;
 use burn::{
     backend::{
-        Autodiff, Backend, Dispatch, Flex, TensorMetadata,
+        Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata,
         autodiff::{
             checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
             grads::Gradients,
@@ -20,7 +23,7 @@ use burn::{
         backend_extension,
         tensor::FloatTensor,
     },
-    tensor::{Tensor, TensorData},
+    tensor::{DType, Tensor, TensorData},
 };
 
 use super::{
@@ -28,6 +31,9 @@ use super::{
     layer::Layer,
     values::values,
 };
+
+/// Why no operation of a device without blocks is called.
+const NONE: &str = "only devices that have blocks are asked";
 
 /// A dense block, ready.
 #[derive(Clone, Debug)]
@@ -53,6 +59,32 @@ impl Block {
     }
 }
 
+/// What a block that trains is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    pub layers: usize,
+    /// Channels between a layer's convolutions, of 1 x 1 and 3 x 3.
+    pub narrow: usize,
+    /// Channels that a layer appends.
+    pub growth: usize,
+    /// That of the normalisations.
+    pub epsilon: f64,
+}
+
+/// Whether the device of `input` has an operation for blocks that train.
+pub fn trains(input: &Tensor<4>) -> bool {
+    <Dispatch as DenseOps>::trains(input.clone().into_dispatch())
+}
+
+/// Output and moments of a block that trains, from `input` `[n, height, width, channels]` and the layers' parameters one after the other:
+/// `norms` of each both normalisations' gamma and beta, `filters` the weights of both convolutions. The moments are those of each
+/// layer's normalisations in this batch, `[mean, variance]`, the variance by the number of pixels; they are constants.
+pub fn train(input: Tensor<4>, norms: Tensor<1>, filters: Tensor<1>, training: Training) -> (Tensor<4>, Tensor<1>) {
+    let [norms, filters] = [norms.into_dispatch(), filters.into_dispatch()];
+    let (output, _, moments) = <Dispatch as DenseOps>::train(input.into_dispatch(), norms, filters, training);
+    (Tensor::from_dispatch(output), Tensor::from_dispatch(moments))
+}
+
 #[backend_extension(
     Autodiff,
     Flex,
@@ -63,7 +95,38 @@ pub trait DenseOps: Backend {
     /// See [`Block`]; with what the way back needs, if that is `kept`. Only devices for which there are blocks are asked.
     fn dense(input: FloatTensor<Self>, block: Block, kept: bool) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
         let _ = (input, block, kept);
-        unreachable!("there are no blocks for this device")
+        unreachable!("{NONE}")
+    }
+
+    /// See [`trains`].
+    fn trains(input: FloatTensor<Self>) -> bool {
+        let _ = input;
+        false
+    }
+
+    /// See [`train`]; between the two what the way back needs.
+    fn train(
+        input: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        filters: FloatTensor<Self>,
+        training: Training,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = (input, norms, filters, training);
+        unreachable!("{NONE}")
+    }
+
+    /// The gradients of input, `norms` and `filters`, from that of the output.
+    fn train_gradient(
+        output: FloatTensor<Self>,
+        between: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        filters: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        training: Training,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = (output, between, moments, norms, filters, gradient, training);
+        unreachable!("{NONE}")
     }
 
     /// The gradient of the input, from that of the output.
@@ -74,7 +137,7 @@ pub trait DenseOps: Backend {
         block: Block,
     ) -> FloatTensor<Self> {
         let _ = (output, kept, gradient, block);
-        unreachable!("there are no blocks for this device")
+        unreachable!("{NONE}")
     }
 }
 
@@ -91,9 +154,8 @@ impl DenseOps for Flex {
         let maps = Maps { images, size: [height, width], channels };
         let (output, between) = dense::forward(&block.0, maps, &values(input), kept);
         let outputs = maps.outputs(&block.0);
-        let output = FloatTensor::<Self>::from_data(TensorData::new(output, [images, height, width, outputs]));
         let length = between.len();
-        (output, kept.then(|| FloatTensor::<Self>::from_data(TensorData::new(between, [length]))))
+        (tensor(output, [images, height, width, outputs]), kept.then(|| tensor(between, [length])))
     }
 
     fn dense_gradient(
@@ -103,15 +165,90 @@ impl DenseOps for Flex {
         block: Block,
     ) -> FloatTensor<Self> {
         let [images, height, width, outputs] = output.shape().dims();
+        // All but those that the layers append.
         let channels = outputs + outputs - Maps { images, size: [height, width], channels: outputs }.outputs(&block.0);
         let maps = Maps { images, size: [height, width], channels };
         let gradient = values(gradient).to_vec();
         let gradient = dense::backward(&block.0, maps, &values(output), &values(kept), gradient);
-        FloatTensor::<Self>::from_data(TensorData::new(gradient, [images, height, width, channels]))
+        tensor(gradient, [images, height, width, channels])
+    }
+
+    fn trains(input: FloatTensor<Self>) -> bool {
+        input.dtype() == DType::F32
+    }
+
+    fn train(
+        input: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        filters: FloatTensor<Self>,
+        training: Training,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [images, height, width, channels] = input.shape().dims();
+        let training = training.at([images, height, width, channels]);
+        let trained = training.forward(&values(input), &values(norms), &values(filters));
+        let [between, moments] = [trained.between, trained.moments].map(|values| {
+            let length = values.len();
+            tensor(values, [length])
+        });
+        (tensor(trained.output, [images, height, width, training.across()]), between, moments)
+    }
+
+    fn train_gradient(
+        output: FloatTensor<Self>,
+        between: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        filters: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        training: Training,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [images, height, width, outputs] = output.shape().dims();
+        let channels = outputs - training.layers * training.growth;
+        let training = training.at([images, height, width, channels]);
+        let gradient = values(gradient).to_vec();
+        let [output, between, moments] = [output, between, moments].map(values);
+        let [norms, filters] = [norms, filters].map(values);
+        let [input, norms, filters] = training.backward([&output, &between, &moments], [&norms, &filters], gradient);
+        let (norms_length, filters_length) = (norms.len(), filters.len());
+        let input = tensor(input, [images, height, width, channels]);
+        (input, tensor(norms, [norms_length]), tensor(filters, [filters_length]))
     }
 }
 
+impl Training {
+    fn at(self, [images, height, width, channels]: [usize; 4]) -> dense::Training {
+        let Training { layers, narrow, growth, epsilon } = self;
+        dense::Training { maps: Maps { images, size: [height, width], channels }, layers, narrow, growth, epsilon }
+    }
+}
+
+/// A tensor of these numbers.
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
+}
+
 impl<B: DenseOps, C: CheckpointStrategy> DenseOps for Autodiff<B, C> {
+    fn trains(input: FloatTensor<Self>) -> bool {
+        B::trains(input.into_primitive())
+    }
+
+    fn train(
+        input: FloatTensor<Self>,
+        norms: FloatTensor<Self>,
+        filters: FloatTensor<Self>,
+        training: Training,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [input.node(), norms.node(), filters.node()];
+        let [input, norms, filters] = [input, norms, filters].map(|tensor| tensor.into_primitive());
+        let (output, between, moments) = B::train(input, norms.clone(), filters.clone(), training);
+        let kept = [output.clone(), between.clone(), moments.clone()];
+        let tracked = match TrainStep.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((kept, [norms, filters], training), output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        };
+        (tracked, Self::from_inner(between), Self::from_inner(moments))
+    }
+
     fn dense(input: FloatTensor<Self>, block: Block, _: bool) -> (FloatTensor<Self>, Option<FloatTensor<Self>>) {
         let node = input.node();
         let input = input.into_primitive();
@@ -138,6 +275,24 @@ impl<B: DenseOps> Backward<B, 1> for DenseStep {
         let ([node], (output, kept, block)) = (ops.parents, ops.state);
         if let Some(node) = node {
             gradients.register::<B>(node.id, B::dense_gradient(output, kept, gradient, block));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TrainStep;
+
+impl<B: DenseOps> Backward<B, 3> for TrainStep {
+    type State = ([FloatTensor<B>; 3], [FloatTensor<B>; 2], Training);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (nodes, ([output, between, moments], [norms, filters], training)) = (ops.parents, ops.state);
+        let (input, norms, filters) = B::train_gradient(output, between, moments, norms, filters, gradient, training);
+        for (node, gradient) in nodes.into_iter().zip([input, norms, filters]) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, gradient);
+            }
         }
     }
 }

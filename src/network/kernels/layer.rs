@@ -30,9 +30,10 @@ use super::{
     convolution::{ConvolutionOps, Geometry},
     cpu::{
         self,
-        correlation::{Finish, Source, Then},
+        correlation::{Finish, Then},
         machine::Machine,
         packed::Weights,
+        source::Source,
     },
     pool::PoolOps,
     values::values,

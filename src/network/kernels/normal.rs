@@ -23,7 +23,7 @@ use burn::{
 };
 
 use super::{
-    cpu::{self, machine::Machine},
+    cpu::{self, machine::Machine, normal::inverse_deviations, source::Part},
     values::values,
 };
 
@@ -142,11 +142,10 @@ impl NormalOps for Flex {
         }
         let (machine, shape) = (Machine::best(), input.shape());
         let (input, gamma, beta) = (values(input), values(gamma), values(beta));
-        let [mean, variance] = cpu::normal::moments(machine, &input, gamma.len());
-        let scale: Vec<f32> =
-            inverse_deviations(&variance, epsilon).zip(gamma.iter()).map(|(s, gamma)| s * gamma).collect();
-        let shift: Vec<f32> =
-            mean.iter().zip(&scale).zip(beta.iter()).map(|((mean, s), beta)| beta - mean * s).collect();
+        let part = Part { values: &input, first: 0, across: gamma.len() };
+        let [mean, variance] = cpu::normal::moments(machine, part, gamma.len());
+        let inverse = inverse_deviations(&variance, epsilon);
+        let [scale, shift] = cpu::normal::affine([&mean, &inverse], [&gamma, &beta]);
         let output = cpu::normal::activate(machine, &input, &scale, &shift);
         (FloatTensor::<Self>::from_data(TensorData::new(output, shape)), by_channel(mean), by_channel(variance))
     }
@@ -166,16 +165,10 @@ impl NormalOps for Flex {
         let (machine, shape) = (Machine::best(), input.shape());
         let [input, output, gradient] = [input, output, gradient].map(values);
         let [gamma, mean, variance] = [gamma, mean, variance].map(values);
-        let scale: Vec<f32> = inverse_deviations(&variance, epsilon).collect();
-        let [sum, product] = cpu::normal::normal_sums(machine, &input, &output, &gradient, [&mean, &scale]);
-        // gamma scale (gradient - (sum + normal product) / pixels), by powers of the input.
-        let share = gamma.len() as f32 / input.len() as f32;
-        let [mut a, mut b, mut c] = [(); 3].map(|()| vec![0.0; gamma.len()]);
-        for channel in 0..gamma.len() {
-            a[channel] = gamma[channel] * scale[channel];
-            b[channel] = -a[channel] * scale[channel] * product[channel] * share;
-            c[channel] = -a[channel] * sum[channel] * share - b[channel] * mean[channel];
-        }
+        let inverse = inverse_deviations(&variance, epsilon);
+        let [sum, product] = cpu::normal::normal_sums(machine, &input, &output, &gradient, [&mean, &inverse]);
+        let pixels = input.len() / gamma.len();
+        let [a, b, c] = cpu::normal::factors(&gamma, [&mean, &inverse], [&sum, &product], pixels);
         let input = cpu::normal::normal_gradient(machine, &input, &output, &gradient, [&a, &b, &c]);
         (FloatTensor::<Self>::from_data(TensorData::new(input, shape)), by_channel(product), by_channel(sum))
     }
@@ -185,10 +178,6 @@ impl NormalOps for Flex {
 fn by_channel(values: Vec<f32>) -> FloatTensor<Flex> {
     let channels = values.len();
     FloatTensor::<Flex>::from_data(TensorData::new(values, [channels]))
-}
-
-fn inverse_deviations(variances: &[f32], epsilon: f64) -> impl Iterator<Item = f32> {
-    variances.iter().map(move |variance| (1.0 / (f64::from(*variance) + epsilon).sqrt()) as f32)
 }
 
 impl<B: NormalOps, C: CheckpointStrategy> NormalOps for Autodiff<B, C> {

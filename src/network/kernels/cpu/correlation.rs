@@ -10,19 +10,17 @@ use std::ops::Range;
 
 use super::{
     aligned::{Aligned, Scratch},
-    machine::{Work, sized, unrolled},
+    machine::{Machine, TALL, Work, sized, unrolled},
     packed::{self, Packed},
     pool::{is_larger, largest},
     shape::{Axis, Class, Shape},
+    source::{Activation, Source, make},
     threads::{for_each, threads},
     vector::Vector,
 };
 
 /// Pixels of one group of images, about, where there are as many.
 const GROUP_PIXELS: usize = 256;
-
-/// Pixels of a tile that is one vector wide, where those of others are six.
-const TALL: usize = 12;
 
 /// Which pixels of a source go to which of the output.
 pub struct Correlation {
@@ -42,8 +40,11 @@ pub enum Then<'a> {
     Nothing,
     /// What [`Finish`] says.
     Finish(Finish<'a>),
-    /// Each is added to the output, times `scale`, where an [`Activation`] of it is above 0: a gradient joins others.
-    Add(Activation<'a>),
+    /// `a sum + b x + c` is added to the output, for `[a, b, c]` of each channel and the input `x` of an activation, where the sum
+    /// counts only if that is above 0: the gradient of the activation's input joins others.
+    Add(Activation<'a>, [&'a [f32]; 3]),
+    /// See [`Correlation::sums`], which has a target of its own.
+    Sums(Activation<'a>, [&'a [f32]; 2]),
 }
 
 /// `max(0, scale sum + shift)` for each channel, of the largest sum of each 2 x 2 pixels where they are pooled.
@@ -57,39 +58,6 @@ pub struct Finish<'a> {
     pub pool: bool,
     /// Whether to say which of the four was the largest.
     pub places: bool,
-}
-
-/// Where a correlation's numbers come from, `[images, height, width, channels]`.
-#[derive(Clone, Copy)]
-pub enum Source<'a> {
-    /// They are there.
-    Plain(&'a [f32]),
-    /// They stand in wider pixels; copied for each group.
-    Part(Part<'a>),
-    /// `max(0, scale x + shift)`; made for each group.
-    Activated(Activation<'a>),
-    /// The gradient before `max(0, scale x + shift)`, from that after it and the result; made for each group.
-    Finished { gradient: &'a [f32], output: &'a [f32], scale: &'a [f32], relu: bool },
-    /// The same before a max pooling, too; `places` says which of four pixels was the largest.
-    Pooled { gradient: &'a [f32], output: &'a [f32], places: &'a [u8], scale: &'a [f32], relu: bool },
-}
-
-/// The channels from the `first` on of pixels that have `across` of them.
-#[derive(Clone, Copy)]
-pub struct Part<'a> {
-    pub values: &'a [f32],
-    pub first: usize,
-    pub across: usize,
-}
-
-/// `max(0, scale x + shift)` of some channels.
-#[derive(Clone, Copy)]
-pub struct Activation<'a> {
-    pub input: Part<'a>,
-    /// `[channels]`
-    pub scale: &'a [f32],
-    /// `[channels]`
-    pub shift: &'a [f32],
 }
 
 /// What comes of it.
@@ -160,29 +128,47 @@ impl Correlation {
         }
     }
 
+    /// For each channel of the gradient of an activation's output: its sum over pixels where the activation is above 0, and that of its
+    /// product with `(x - mean) scale`, for `[mean, scale]` and the activation's input `x`.
+    pub fn sums(&self, weights: &Packed, source: Source, of: Activation, normal: [&[f32]; 2]) -> [Vec<f32>; 2] {
+        let (units, row) = (self.units(weights.machine, false).count(), 2 * self.outputs);
+        let mut values = vec![0.0; units * row];
+        let target = Target { values: values.as_mut_ptr(), places: std::ptr::null_mut(), across: row };
+        // SAFETY: there is a row for each unit.
+        unsafe { self.write(weights, source, Then::Sums(of, normal), target) };
+        [0, self.outputs].map(|first| {
+            let of = |channel: usize| {
+                values.chunks_exact(row).map(|sums| f64::from(sums[first + channel])).sum::<f64>() as f32
+            };
+            (0..self.outputs).map(of).collect()
+        })
+    }
+
+    /// Several small maps, or some rows of a large one, so that all threads have something to do.
+    fn units(&self, machine: Machine, pool: bool) -> Units {
+        let [height, width] = self.out;
+        let pixels = (height * width).max(1);
+        let share = (self.images * pixels).div_ceil(threads()).clamp(1, GROUP_PIXELS);
+        let group = (share / pixels).max(1);
+        let group = if group > 1 { group.next_multiple_of(machine.height()) } else { 1 };
+        let parts = if group > 1 { 1 } else { pixels.div_ceil(share) };
+        let rows = height.div_ceil(parts);
+        let rows = if pool { rows.next_multiple_of(2) } else { rows };
+        Units { images: self.images, height, group, rows }
+    }
+
     /// # Safety
     /// The target has room for all pixels.
     unsafe fn write(&self, weights: &Packed, source: Source, then: Then, target: Target) {
         assert_eq!((weights.inputs, weights.outputs), (self.channels, self.outputs));
         let machine = weights.machine;
-        let [height, width] = self.out;
-        let pixels = height * width;
-        if self.images * pixels * self.outputs == 0 {
+        if self.images * self.out[0] * self.out[1] * self.outputs == 0 {
             return;
         }
         let finish = match then {
             Then::Finish(finish) => Some(finish),
             _ => None,
         };
-
-        // Several small maps, or some rows of a large one, so that all threads have something to do.
-        let share = (self.images * pixels).div_ceil(threads()).min(GROUP_PIXELS);
-        let group = (share / pixels).max(1);
-        let group = if group > 1 { group.next_multiple_of(machine.height()) } else { 1 };
-        let parts = if group > 1 { 1 } else { pixels.div_ceil(share) };
-        let rows = height.div_ceil(parts);
-        let rows = if finish.is_some_and(|finish| finish.pool) { rows.next_multiple_of(2) } else { rows };
-        let parts = height.div_ceil(rows);
 
         let padded = |values: &[f32]| {
             let mut padded = Aligned::zeros(machine.padded(values.len()));
@@ -192,10 +178,10 @@ impl Correlation {
         let affine = finish.map(|finish| [padded(finish.scale), padded(finish.shift)]);
         let runs = self.runs(weights);
         let plan = Plan { correlation: self, weights, source, then, affine: affine.as_ref(), runs: &runs, target };
-        for_each(self.images.div_ceil(group) * parts, |index| {
-            let images = index / parts * group..((index / parts + 1) * group).min(self.images);
-            let rows = index % parts * rows..((index % parts + 1) * rows).min(height);
-            machine.run(Unit { plan: &plan, images, rows });
+        let units = self.units(machine, finish.is_some_and(|finish| finish.pool));
+        for_each(units.count(), |index| {
+            let (images, rows) = units.of(index);
+            machine.run(Unit { plan: &plan, index, images, rows });
         });
     }
 
@@ -254,9 +240,37 @@ struct Plan<'a> {
     target: Target,
 }
 
+/// How the work is divided.
+struct Units {
+    images: usize,
+    height: usize,
+    /// Images of a unit.
+    group: usize,
+    /// Rows of a unit.
+    rows: usize,
+}
+
+impl Units {
+    fn parts(&self) -> usize {
+        self.height.div_ceil(self.rows.max(1))
+    }
+
+    fn count(&self) -> usize {
+        self.images.div_ceil(self.group) * self.parts()
+    }
+
+    /// The images and rows of a unit.
+    fn of(&self, index: usize) -> (Range<usize>, Range<usize>) {
+        let (group, part) = (index / self.parts(), index % self.parts());
+        let images = group * self.group..((group + 1) * self.group).min(self.images);
+        (images, part * self.rows..((part + 1) * self.rows).min(self.height))
+    }
+}
+
 /// Some rows of some images.
 struct Unit<'a> {
     plan: &'a Plan<'a>,
+    index: usize,
     images: Range<usize>,
     rows: Range<usize>,
 }
@@ -333,7 +347,10 @@ impl Work for Unit<'_> {
                 let mut buffer = Scratch::new(self.images.len() * step);
                 for (index, image) in self.images.clone().enumerate() {
                     let buffer = &mut buffer[index * step..][..step];
-                    make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer);
+                    // SAFETY: the instruction set is there.
+                    unsafe {
+                        make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer)
+                    };
                 }
                 made = buffer;
                 (&made[..], reach.start, step)
@@ -344,7 +361,7 @@ impl Work for Unit<'_> {
         let (straight, relu) = match plan.then {
             Then::Nothing => (outputs.is_multiple_of(V::LANES), false),
             Then::Finish(finish) => (outputs.is_multiple_of(V::LANES) && !finish.pool, finish.relu),
-            Then::Add(_) => (false, false),
+            Then::Add(..) | Then::Sums(..) => (false, false),
         };
         let lists = self.lists(base, step, !straight);
         let pixels = self.images.len() * self.rows.len() * width;
@@ -422,25 +439,29 @@ impl Unit<'_> {
     #[inline(always)]
     unsafe fn finish(&self, sums: &[f32], across: usize, column: usize, channels: usize, [height, width]: [usize; 2]) {
         let Plan { then, affine, target, .. } = *self.plan;
+        let outputs = self.plan.correlation.outputs;
         let (relu, pool, places) = match then {
             Then::Finish(Finish { relu, pool, places, .. }) => (relu, pool, places),
-            Then::Nothing | Then::Add(_) => {
+            Then::Nothing | Then::Add(..) | Then::Sums(..) => {
                 for image in 0..self.images.len() {
                     let first = ((self.images.start + image) * height + self.rows.start) * width;
                     for pixel in 0..self.rows.len() * width {
                         let sums = &sums[(image * self.rows.len() * width + pixel) * across..][..channels];
                         let pixel = first + pixel;
-                        // SAFETY: there is room for all pixels.
-                        let out = unsafe { target.values(pixel, column, channels) };
-                        if let Then::Add(Activation { input, scale, shift }) = then {
-                            let input = &input.values[pixel * input.across + input.first + column..][..channels];
-                            let (scale, shift) = (&scale[column..][..channels], &shift[column..][..channels]);
-                            for channel in 0..channels {
-                                let is_cut = input[channel] * scale[channel] + shift[channel] <= 0.0;
-                                out[channel] += if is_cut { 0.0 } else { sums[channel] * scale[channel] };
+                        // SAFETY: there is room for all pixels, or for all units.
+                        unsafe {
+                            match then {
+                                Then::Add(activation, factors) => {
+                                    let out = target.values(pixel, column, channels);
+                                    join(activation, factors, pixel, column, sums, out);
+                                }
+                                Then::Sums(activation, normal) => {
+                                    let sum = target.values(self.index, column, channels);
+                                    let product = target.values(self.index, outputs + column, channels);
+                                    sum_up(activation, normal, pixel, column, sums, [sum, product]);
+                                }
+                                _ => target.values(pixel, column, channels).copy_from_slice(sums),
                             }
-                        } else {
-                            out.copy_from_slice(sums);
                         }
                     }
                 }
@@ -491,92 +512,42 @@ impl Unit<'_> {
     }
 }
 
-/// The rows of an image's source, where they are made.
+/// [`Then::Add`] for the channels of a pixel from the `column` on.
 #[inline(always)]
-fn make<V: Vector>(
-    source: Source,
-    size: [usize; 2],
-    channels: usize,
-    image: usize,
-    rows: Range<usize>,
-    buffer: &mut [f32],
+fn join(of: Activation, [a, b, c]: [&[f32]; 3], pixel: usize, column: usize, sums: &[f32], out: &mut [f32]) {
+    let channels = sums.len();
+    let input = of.input.channels(pixel, column, channels);
+    let (scale, shift) = (&of.scale[column..][..channels], &of.shift[column..][..channels]);
+    let (a, b, c) = (&a[column..][..channels], &b[column..][..channels], &c[column..][..channels]);
+    let out = &mut out[..channels];
+    for channel in 0..channels {
+        let is_cut = input[channel] * scale[channel] + shift[channel] <= 0.0;
+        let sum = if is_cut { 0.0 } else { sums[channel] };
+        out[channel] += a[channel] * sum + b[channel] * input[channel] + c[channel];
+    }
+}
+
+/// [`Then::Sums`] for the channels of a pixel from the `column` on.
+#[inline(always)]
+fn sum_up(
+    of: Activation,
+    [mean, inverse]: [&[f32]; 2],
+    pixel: usize,
+    column: usize,
+    sums: &[f32],
+    to: [&mut [f32]; 2],
 ) {
-    let [height, width] = size;
-    // Channels that vectors hold; a build for size makes none of the loops.
-    let whole = channels - channels % V::LANES;
-    match source {
-        Source::Plain(_) => unreachable!("read where it stands"),
-        Source::Part(Part { values, first, across }) => {
-            let start = (image * height + rows.start) * width;
-            for pixel in 0..rows.len() * width {
-                let from = &values[(start + pixel) * across + first..][..channels];
-                buffer[pixel * channels..][..channels].copy_from_slice(from);
-            }
-        }
-        Source::Activated(Activation { input: Part { values, first, across }, scale, shift }) => {
-            let start = (image * height + rows.start) * width;
-            let (scale, shift) = (&scale[..channels], &shift[..channels]);
-            for pixel in 0..rows.len() * width {
-                let from = &values[(start + pixel) * across + first..][..channels];
-                let to = &mut buffer[pixel * channels..][..channels];
-                for channel in 0..channels {
-                    let value = from[channel] * scale[channel] + shift[channel];
-                    // What is not a number stays so, and is found out.
-                    to[channel] = if value < 0.0 { 0.0 } else { value };
-                }
-            }
-        }
-        Source::Finished { gradient, output, scale, relu } => {
-            let start = (image * height + rows.start) * width * channels;
-            for pixel in 0..rows.len() * width {
-                let at = start + pixel * channels;
-                let (gradient, output) = (&gradient[at..][..channels], &output[at..][..channels]);
-                let (scale, to) = (&scale[..channels], &mut buffer[pixel * channels..][..channels]);
-                let mut first = 0;
-                while first < whole {
-                    // SAFETY: the instruction set is there; a vector of each is within the slices.
-                    unsafe {
-                        let mut value = V::load(gradient.as_ptr().add(first));
-                        value = V::splat(0.0).add_product(value, V::load(scale.as_ptr().add(first)));
-                        value = if relu { value.cut(V::load(output.as_ptr().add(first))) } else { value };
-                        value.store(to.as_mut_ptr().add(first));
-                    }
-                    first += V::LANES;
-                }
-                for channel in whole..channels {
-                    let value = gradient[channel] * scale[channel];
-                    to[channel] = if relu && output[channel] == 0.0 { 0.0 } else { value };
-                }
-            }
-        }
-        Source::Pooled { gradient, output, places, scale, relu } => {
-            for row in rows.clone() {
-                for column in 0..width {
-                    let pixel = (image * (height / 2) + row / 2) * (width / 2) + column / 2;
-                    let at = pixel * channels;
-                    let (gradient, output) = (&gradient[at..][..channels], &output[at..][..channels]);
-                    let (scale, places) = (&scale[..channels], &places[at..][..channels]);
-                    let to = &mut buffer[((row - rows.start) * width + column) * channels..][..channels];
-                    let place = (row % 2 * 2 + column % 2) as u8;
-                    let mut first = 0;
-                    while first < whole {
-                        // SAFETY: as above.
-                        unsafe {
-                            let mut value = V::load(gradient.as_ptr().add(first));
-                            value = V::splat(0.0).add_product(value, V::load(scale.as_ptr().add(first)));
-                            value = if relu { value.cut(V::load(output.as_ptr().add(first))) } else { value };
-                            value.only(places.as_ptr().add(first), place).store(to.as_mut_ptr().add(first));
-                        }
-                        first += V::LANES;
-                    }
-                    for channel in whole..channels {
-                        let value = gradient[channel] * scale[channel];
-                        let is_cut = relu && output[channel] == 0.0;
-                        to[channel] = if places[channel] != place || is_cut { 0.0 } else { value };
-                    }
-                }
-            }
-        }
+    let channels = sums.len();
+    let input = of.input.channels(pixel, column, channels);
+    let (scale, shift) = (&of.scale[column..][..channels], &of.shift[column..][..channels]);
+    let (mean, inverse) = (&mean[column..][..channels], &inverse[column..][..channels]);
+    let [total, product] = to;
+    let (total, product) = (&mut total[..channels], &mut product[..channels]);
+    for channel in 0..channels {
+        let is_cut = input[channel] * scale[channel] + shift[channel] <= 0.0;
+        let sum = if is_cut { 0.0 } else { sums[channel] };
+        total[channel] += sum;
+        product[channel] += sum * ((input[channel] - mean[channel]) * inverse[channel]);
     }
 }
 

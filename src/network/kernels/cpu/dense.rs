@@ -3,12 +3,16 @@
 //! The maps of all layers are one, into which each writes its own channels, so that nothing is copied to be appended to; and
 //! a few images at a time go through all layers, so that they stay in the cache.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
-    correlation::{Activation, Correlation, Finish, Part, Source, Then},
-    packed::Weights,
+    correlation::{Correlation, Finish, Then},
+    machine::Machine,
+    normal::{activate, affine, factors, inverse_deviations, moments, normal_gradient, normal_sums},
+    packed::{Packed, Weights},
     shape::Shape,
+    source::{Activation, Part, Source},
+    sums::weight_gradient,
     threads::threads,
 };
 
@@ -81,9 +85,7 @@ pub fn forward(layers: &[Layer], maps: Maps, input: &[f32], keep: bool) -> (Vec<
         let images = maps.together().min(maps.images - first);
         let to = &mut output[first * pixels * across..][..images * pixels * across];
         let from = &input[first * pixels * maps.channels..];
-        for (to, from) in to.chunks_exact_mut(across).zip(from.chunks_exact(maps.channels)) {
-            to[..maps.channels].copy_from_slice(from);
-        }
+        widen(from, maps.channels, to, across);
         let mut channels = maps.channels;
         let mut rest = &mut kept[..];
         let mut single = Vec::new();
@@ -135,12 +137,201 @@ pub fn backward(layers: &[Layer], maps: Maps, output: &[f32], kept: &[f32], mut 
             let finished =
                 Source::Finished { gradient: &inner, output: between, scale: &layer.narrow_scale, relu: true };
             let narrow = Correlation::backward(&shape(&layer.narrow, images, size));
-            let joins = Then::Add(layer.activation(output, across));
+            let zeros = vec![0.0; channels];
+            let joins = Then::Add(layer.activation(output, across), [&layer.scale, &zeros, &zeros]);
             narrow.run_into(&layer.narrow.backward, finished, joins, gradient, 0, across);
         }
-        for pixel in gradient.chunks_exact(across) {
-            input.extend_from_slice(&pixel[..maps.channels]);
-        }
+        input.extend(cut(gradient, across, 0..maps.channels));
     }
     input
+}
+
+/// Copies pixels of some channels to the first of `across` channels.
+fn widen(from: &[f32], channels: usize, to: &mut [f32], across: usize) {
+    for (to, from) in to.chunks_exact_mut(across).zip(from.chunks_exact(channels)) {
+        to[..channels].copy_from_slice(from);
+    }
+}
+
+/// Some channels of pixels of `across`.
+fn cut(values: &[f32], across: usize, channels: Range<usize>) -> Vec<f32> {
+    let mut part = Vec::with_capacity(values.len() / across * channels.len());
+    for pixel in values.chunks_exact(across) {
+        part.extend_from_slice(&pixel[channels.clone()]);
+    }
+    part
+}
+
+/// A block that trains: `layers` of batch normalisation, ReLU, a 1 x 1 convolution to `narrow` channels, batch normalisation, ReLU,
+/// and a 3 x 3 convolution to `growth` channels, which are appended.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    pub maps: Maps,
+    pub layers: usize,
+    pub narrow: usize,
+    pub growth: usize,
+    /// That of the normalisations.
+    pub epsilon: f64,
+}
+
+/// What comes of it, and what the way back needs.
+pub struct Trained {
+    /// `[images, height, width, across]`
+    pub output: Vec<f32>,
+    /// What the narrow convolutions give, `[layers, images, height, width, narrow]`.
+    pub between: Vec<f32>,
+    /// Of each layer's two normalisations the mean and the variance by the number of pixels, one after the other.
+    pub moments: Vec<f32>,
+}
+
+/// A layer's place in the block, and its part of the flat parameters.
+struct Step<'a> {
+    /// Channels of its input.
+    channels: usize,
+    /// `[gamma, beta]` of both normalisations.
+    norms: [[&'a [f32]; 2]; 2],
+    /// `[narrow, channels]`, `[growth, narrow, 3, 3]`
+    filters: [&'a [f32]; 2],
+}
+
+/// One normalisation with the moments of a batch.
+struct Normal<'a> {
+    gamma: &'a [f32],
+    mean: &'a [f32],
+    inverse: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl<'a> Normal<'a> {
+    fn new([gamma, beta]: [&'a [f32]; 2], [mean, variance]: [&'a [f32]; 2], epsilon: f64) -> Self {
+        let inverse = inverse_deviations(variance, epsilon);
+        let [scale, shift] = affine([mean, &inverse], [gamma, beta]);
+        Normal { gamma, mean, inverse, scale, shift }
+    }
+
+    fn activation<'b>(&'b self, values: &'b [f32], across: usize) -> Activation<'b> {
+        Activation { input: Part { values, first: 0, across }, scale: &self.scale, shift: &self.shift }
+    }
+}
+
+impl Training {
+    /// Channels of the output.
+    pub fn across(&self) -> usize {
+        self.maps.channels + self.layers * self.growth
+    }
+
+    fn pixels(&self) -> usize {
+        self.maps.images * self.maps.pixels()
+    }
+
+    /// The layers with their parameters, of each `[gamma, beta, gamma, beta]` and `[narrow weights, last weights]`.
+    fn steps<'a>(&self, mut norms: &'a [f32], mut filters: &'a [f32]) -> Vec<Step<'a>> {
+        let of = |index: usize| {
+            let channels = self.maps.channels + index * self.growth;
+            let norms = [channels, self.narrow]
+                .map(|length| [(); 2].map(|()| norms.split_off(..length).expect("all layers have normalisations")));
+            let filters = [channels * self.narrow, self.narrow * self.growth * 9]
+                .map(|length| filters.split_off(..length).expect("all layers have weights"));
+            Step { channels, norms, filters }
+        };
+        (0..self.layers).map(of).collect()
+    }
+
+    fn shapes(&self, channels: usize) -> [Shape; 2] {
+        [(channels, self.narrow, 1), (self.narrow, self.growth, 3)].map(|(inputs, outputs, kernel)| {
+            let Maps { images, size, .. } = self.maps;
+            Shape { images, inputs, size, outputs, kernel, stride: 1, padding: (kernel - 1) / 2, even: false }
+        })
+    }
+
+    /// The output of `input` `[images, height, width, channels]`.
+    pub fn forward(&self, input: &[f32], norms: &[f32], filters: &[f32]) -> Trained {
+        let (machine, across, narrow) = (Machine::best(), self.across(), self.narrow);
+        let mut output = vec![0.0; self.pixels() * across];
+        let mut between = vec![0.0; self.layers * self.pixels() * narrow];
+        let mut all_moments = Vec::new();
+        widen(input, self.maps.channels, &mut output, across);
+        // Every later layer normalises a channel by the same moments.
+        let [mut means, mut variances] =
+            moments(machine, Part { values: &output, first: 0, across }, self.maps.channels);
+        for (index, Step { channels, norms, filters }) in self.steps(norms, filters).into_iter().enumerate() {
+            let shapes = self.shapes(channels);
+            let between = &mut between[index * self.pixels() * narrow..][..self.pixels() * narrow];
+            let before = Normal::new(norms[0], [&means, &variances], self.epsilon);
+            let weights = Packed::forward(machine, shapes[0].filters(), filters[0]);
+            let source = Source::Activated(before.activation(&output, across));
+            Correlation::forward(&shapes[0]).run_into(&weights, source, Then::Nothing, between, 0, narrow);
+            let inner = moments(machine, Part { values: between, first: 0, across: narrow }, narrow);
+            let after = Normal::new(norms[1], [&inner[0], &inner[1]], self.epsilon);
+            let weights = Packed::forward(machine, shapes[1].filters(), filters[1]);
+            let source = Source::Activated(after.activation(between, narrow));
+            Correlation::forward(&shapes[1]).run_into(&weights, source, Then::Nothing, &mut output, channels, across);
+            for part in [&means, &variances, &inner[0], &inner[1]] {
+                all_moments.extend_from_slice(part);
+            }
+            let [mean, variance] = moments(machine, Part { values: &output, first: channels, across }, self.growth);
+            means.extend(mean);
+            variances.extend(variance);
+        }
+        Trained { output, between, moments: all_moments }
+    }
+
+    /// The gradients of input, `norms` and `filters`, from that of the output.
+    pub fn backward(
+        &self,
+        [output, between, moments]: [&[f32]; 3],
+        [norms, filters]: [&[f32]; 2],
+        mut gradient: Vec<f32>,
+    ) -> [Vec<f32>; 3] {
+        let (machine, across, narrow) = (Machine::best(), self.across(), self.narrow);
+        let mut norm_gradients = vec![0.0; norms.len()];
+        let mut filter_gradients = vec![0.0; filters.len()];
+        let (mut rest_moments, mut rest_norms, mut rest_filters) =
+            (moments, &mut norm_gradients[..], &mut filter_gradients[..]);
+        for (index, Step { channels, norms, filters }) in self.steps(norms, filters).into_iter().enumerate().rev() {
+            let shapes = self.shapes(channels);
+            let between = &between[index * self.pixels() * narrow..][..self.pixels() * narrow];
+            let length = rest_moments.len() - 2 * (channels + narrow);
+            let (moments, inner) =
+                rest_moments.split_off(length..).expect("all layers have moments").split_at(2 * channels);
+            let before = Normal::new(norms[0], moments.split_at(channels).into(), self.epsilon);
+            let after = Normal::new(norms[1], inner.split_at(narrow).into(), self.epsilon);
+
+            let own = cut(&gradient, across, channels..channels + self.growth);
+            let activated = activate(machine, between, &after.scale, &after.shift);
+            let last = weight_gradient(machine, &shapes[1], Source::Plain(&activated), &own);
+            let weights = Packed::backward(machine, shapes[1].filters(), filters[1]);
+            let inner = Correlation::backward(&shapes[1]).run(&weights, Source::Plain(&own), Then::Nothing).values;
+            let sums = normal_sums(machine, between, &activated, &inner, [after.mean, &after.inverse]);
+            let [a, b, c] = factors(after.gamma, [after.mean, &after.inverse], [&sums[0], &sums[1]], self.pixels());
+            let inner = normal_gradient(machine, between, &activated, &inner, [&a, &b, &c]);
+
+            let activation = before.activation(output, across);
+            let first = weight_gradient(machine, &shapes[0], Source::Activated(activation), &inner);
+            let weights = Packed::backward(machine, shapes[0].filters(), filters[0]);
+            let correlation = Correlation::backward(&shapes[0]);
+            let source = Source::Plain(&inner);
+            let outer = correlation.sums(&weights, source, activation, [before.mean, &before.inverse]);
+            let [a, b, c] =
+                factors(before.gamma, [before.mean, &before.inverse], [&outer[0], &outer[1]], self.pixels());
+            // The products are computed once more: that takes less time than to write and read them.
+            let joins = Then::Add(activation, [&a, &b, &c]);
+            correlation.run_into(&weights, source, joins, &mut gradient, 0, across);
+
+            for part in [&last, &first] {
+                put_last(&mut rest_filters, part);
+            }
+            for part in [&sums[0], &sums[1], &outer[0], &outer[1]] {
+                put_last(&mut rest_norms, part);
+            }
+        }
+        [cut(&gradient, across, 0..self.maps.channels), norm_gradients, filter_gradients]
+    }
+}
+
+/// Writes `part` to the end of what is left of a slice.
+fn put_last(rest: &mut &mut [f32], part: &[f32]) {
+    let length = rest.len() - part.len();
+    rest.split_off_mut(length..).expect("there is room for all layers").copy_from_slice(part);
 }

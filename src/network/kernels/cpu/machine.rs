@@ -18,6 +18,9 @@ pub trait Work {
     unsafe fn run<V: Vector, const H: usize>(self) -> Self::Output;
 }
 
+/// Height of a tile that is one vector wide, where that of others is six.
+pub const TALL: usize = 12;
+
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {

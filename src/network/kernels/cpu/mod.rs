@@ -12,13 +12,15 @@ pub(super) mod normal;
 pub(super) mod packed;
 pub(super) mod pool;
 pub(super) mod shape;
+pub(super) mod source;
 pub(super) mod sums;
 pub(super) mod threads;
 mod vector;
 
-use correlation::{Correlation, Output, Source, Then};
+use correlation::{Correlation, Output, Then};
 use packed::Packed;
 use shape::Shape;
+use source::Source;
 
 /// `[images, height, width, outputs]` of `input` `[images, height, width, inputs]`.
 pub(super) fn forward(shape: &Shape, input: &[f32], weight: &Packed, then: Then) -> Output {
@@ -77,7 +79,7 @@ mod tests {
             let found = [
                 forward(&shape, &x, &Packed::forward(machine, shape.filters(), &w), Then::Nothing).values,
                 backward(&shape, Source::Plain(&g), &Packed::backward(machine, shape.filters(), &w)),
-                weight_gradient(machine, &shape, &x, &g),
+                weight_gradient(machine, &shape, Source::Plain(&x), &g),
             ];
             for ((found, expected), terms) in found.iter().zip(&expected).zip([
                 shape.inputs * shape.taps(),
@@ -166,7 +168,7 @@ mod tests {
     fn the_same_threads_give_the_same_digits() {
         let shape = shape(40, 8, [5, 5], 9, 3);
         let (x, g) = (numbers(40 * 8 * 25, 1), numbers(40 * 9 * 25, 2));
-        let one = weight_gradient(Machine::best(), &shape, &x, &g);
-        assert_eq!(one, weight_gradient(Machine::best(), &shape, &x, &g));
+        let one = weight_gradient(Machine::best(), &shape, Source::Plain(&x), &g);
+        assert_eq!(one, weight_gradient(Machine::best(), &shape, Source::Plain(&x), &g));
     }
 }

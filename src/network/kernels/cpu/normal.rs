@@ -1,8 +1,11 @@
 //! Scale, shift and ReLU by channel, and what batch normalisation needs for them; maps are `[pixels, channels]`.
 #![allow(clippy::needless_range_loop, reason = "iterators' closures would not be compiled for the instruction set")]
 
+use std::ops::Range;
+
 use super::{
     machine::{Machine, Work},
+    source::Part,
     threads::{fill, sums},
     vector::Vector,
 };
@@ -78,34 +81,34 @@ impl Work for ActivateGradient<'_> {
     }
 }
 
-/// Mean and variance (by the number of pixels) of each channel.
-pub fn moments(machine: Machine, input: &[f32], channels: usize) -> [Vec<f32>; 2] {
-    let part = PIXELS * channels;
+/// Mean and variance (by the number of pixels) of each of some channels.
+pub fn moments(machine: Machine, input: Part, channels: usize) -> [Vec<f32>; 2] {
+    let pixels = input.values.len() / input.across;
     // Of each part its sums, and the squares of what differs from its own means.
-    let parts = sums(input.len().div_ceil(part), 2 * channels, |index, sums| {
-        let input = &input[index * part..((index + 1) * part).min(input.len())];
+    let parts = sums(pixels.div_ceil(PIXELS), 2 * channels, |index, sums| {
+        let pixels = index * PIXELS..((index + 1) * PIXELS).min(pixels);
         let (sum, square) = sums.split_at_mut(channels);
-        machine.run(Moments { input, sum, square });
+        machine.run(Moments { input, pixels, sum, square });
     });
-    let pixels = (input.len() / channels) as f64;
     let mut means = vec![0.0; channels];
     let mut variances = vec![0.0; channels];
     for channel in 0..channels {
         let of = |index: usize| parts.iter().map(move |sums| f64::from(sums[index]));
-        let mean = of(channel).sum::<f64>() / pixels;
+        let mean = of(channel).sum::<f64>() / pixels as f64;
         let mut squares = 0.0;
         for (index, (sum, square)) in of(channel).zip(of(channels + channel)).enumerate() {
-            let count = ((input.len() - index * part).min(part) / channels) as f64;
+            let count = (pixels - index * PIXELS).min(PIXELS) as f64;
             squares += square + (sum / count - mean).powi(2) * count;
         }
         means[channel] = mean as f32;
-        variances[channel] = (squares / pixels) as f32;
+        variances[channel] = (squares / pixels as f64) as f32;
     }
     [means, variances]
 }
 
 struct Moments<'a> {
-    input: &'a [f32],
+    input: Part<'a>,
+    pixels: Range<usize>,
     sum: &'a mut [f32],
     square: &'a mut [f32],
 }
@@ -117,21 +120,51 @@ impl Work for Moments<'_> {
     unsafe fn run<V: Vector, const H: usize>(self) {
         let channels = self.sum.len();
         let square = &mut self.square[..channels];
-        for start in (0..self.input.len()).step_by(channels) {
-            let input = &self.input[start..][..channels];
+        for pixel in self.pixels.clone() {
+            let input = self.input.channels(pixel, 0, channels);
             for channel in 0..channels {
                 self.sum[channel] += input[channel];
             }
         }
-        let share = 1.0 / (self.input.len() / channels) as f32;
-        for start in (0..self.input.len()).step_by(channels) {
-            let input = &self.input[start..][..channels];
+        let share = 1.0 / self.pixels.len() as f32;
+        for pixel in self.pixels.clone() {
+            let input = self.input.channels(pixel, 0, channels);
             for channel in 0..channels {
                 let difference = input[channel] - self.sum[channel] * share;
                 square[channel] += difference * difference;
             }
         }
     }
+}
+
+/// One over the root of each variance plus epsilon.
+pub fn inverse_deviations(variances: &[f32], epsilon: f64) -> Vec<f32> {
+    variances.iter().map(|variance| (1.0 / (f64::from(*variance) + epsilon).sqrt()) as f32).collect()
+}
+
+/// Scale and shift of a normalisation by mean and inverse deviation, with `gamma` and `beta`.
+pub fn affine([mean, inverse]: [&[f32]; 2], [gamma, beta]: [&[f32]; 2]) -> [Vec<f32>; 2] {
+    let scale: Vec<f32> = inverse.iter().zip(gamma).map(|(inverse, gamma)| inverse * gamma).collect();
+    let shift = mean.iter().zip(&scale).zip(beta).map(|((mean, scale), beta)| beta - mean * scale).collect();
+    [scale, shift]
+}
+
+/// `[a, b, c]` of [`normal_gradient`] from what [`normal_sums`] gives: `gamma inverse (gradient - (sum + normal product) / pixels)`
+/// by powers of the input.
+pub fn factors(
+    gamma: &[f32],
+    [mean, inverse]: [&[f32]; 2],
+    [sum, product]: [&[f32]; 2],
+    pixels: usize,
+) -> [Vec<f32>; 3] {
+    let share = 1.0 / pixels as f32;
+    let [mut a, mut b, mut c] = [(); 3].map(|()| vec![0.0; gamma.len()]);
+    for channel in 0..gamma.len() {
+        a[channel] = gamma[channel] * inverse[channel];
+        b[channel] = -a[channel] * inverse[channel] * product[channel] * share;
+        c[channel] = -a[channel] * sum[channel] * share - b[channel] * mean[channel];
+    }
+    [a, b, c]
 }
 
 /// Of `max(0, normal gamma + beta)` with `normal = (input - mean) / deviation`: the sums over pixels of the gradient before the ReLU,
