@@ -135,7 +135,12 @@ impl DenseNet {
 fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>) -> Tensor<4> {
     match ready {
         Some(ready) => ready.forward(x),
-        None if block.iter().all(|layer| layer.trains_in_block()) && x.device().is_autodiff() && trains(&x) => {
+        // The page trains nothing, and is smaller without.
+        None if cfg!(feature = "native")
+            && block.iter().all(|layer| layer.trains_in_block())
+            && x.device().is_autodiff()
+            && trains(&x) =>
+        {
             train_block(x, block)
         }
         None => block.iter().fold(x, |x, layer| layer.forward(x)),
@@ -155,7 +160,7 @@ fn train_block(x: Tensor<4>, block: &[Bottleneck]) -> Tensor<4> {
     let (samples, mut start) = (n * height * width, 0);
     for (index, norm) in norms().enumerate() {
         let channels = if index % 2 == 0 { channels + index / 2 * growth } else { narrow };
-        let both = [0, channels].map(|first| moments.clone().slice([start + first..start + first + channels]));
+        let both = [0, channels].map(|first| moments.clone().narrow(0, start + first, channels));
         take_moments(norm, both, samples);
         start += 2 * channels;
     }

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::{
     aligned::{Aligned, Scratch},
-    machine::{Machine, Work, sized, unrolled},
+    machine::{Machine, TALL, Work, sized, unrolled},
     packed::{self, Packed},
     pool::{is_larger, largest},
     shape::{Axis, Class, Shape},
@@ -21,9 +21,6 @@ use super::{
 
 /// Pixels of one group of images, about, where there are as many.
 const GROUP_PIXELS: usize = 256;
-
-/// Pixels of a tile that is one vector wide, where those of others are six.
-const TALL: usize = 12;
 
 /// Which pixels of a source go to which of the output.
 pub struct Correlation {
@@ -350,7 +347,10 @@ impl Work for Unit<'_> {
                 let mut buffer = Scratch::new(self.images.len() * step);
                 for (index, image) in self.images.clone().enumerate() {
                     let buffer = &mut buffer[index * step..][..step];
-                    make(source, correlation.source, correlation.channels, image, reach.clone(), buffer);
+                    // SAFETY: the instruction set is there.
+                    unsafe {
+                        make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer)
+                    };
                 }
                 made = buffer;
                 (&made[..], reach.start, step)

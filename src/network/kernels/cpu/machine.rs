@@ -1,6 +1,8 @@
 //! The instruction sets, one of which runs all work.
 
-use super::vector::{Plain, Vector};
+#[cfg(not(target_family = "wasm"))]
+use super::vector::Plain;
+use super::vector::Vector;
 
 /// Something to be computed with the vectors of an instruction set.
 pub trait Work {
@@ -16,10 +18,14 @@ pub trait Work {
     unsafe fn run<V: Vector, const H: usize>(self) -> Self::Output;
 }
 
+/// Height of a tile that is one vector wide, where that of others is six.
+pub const TALL: usize = 12;
+
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Machine {
     /// Whatever the compiler makes of it.
+    #[cfg(not(target_family = "wasm"))]
     Plain,
     /// 16 lanes.
     #[cfg(target_arch = "x86_64")]
@@ -102,14 +108,14 @@ machines! {
     #[cfg(all(target_family = "wasm", not(feature = "relaxed-simd")))] Simd128: std::arch::wasm32::v128, 4, [];
     #[cfg(all(target_family = "wasm", feature = "relaxed-simd"))]
     RelaxedSimd: std::arch::wasm32::v128, 3, ["relaxed-simd"];
-    Plain: Plain, 4, [];
+    #[cfg(not(target_family = "wasm"))] Plain: Plain, 4, [];
 }
 
 impl Machine {
     /// The best that this computer has.
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Machine> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| Machine::all().next().expect("the plain one is always there"))
+        *BEST.get_or_init(|| Machine::all().next().expect("one is always there"))
     }
 
     /// Channels, with those that fill the last vector.

@@ -121,6 +121,42 @@ mod tests {
         check(Shape { even: true, ..shape(2, 5, [1, 4], 16, 3) });
     }
 
+    /// Against gradients that are masked here; channels that fill vectors and some more.
+    #[test]
+    fn gradients_from_behind_a_relu_and_a_pool_agree_with_the_definition() {
+        let shape =
+            Shape { images: 2, inputs: 5, size: [6, 4], outputs: 21, kernel: 3, stride: 1, padding: 1, even: true };
+        let w = numbers(21 * 5 * 9, 1);
+        let scale = numbers(21, 2);
+        for pool in [false, true] {
+            let [height, width] = if pool { [3, 2] } else { [6, 4] };
+            let count = 2 * height * width * 21;
+            let g = numbers(count, 3);
+            let output: Vec<f32> = numbers(count, 4).into_iter().map(|value| value.max(0.0)).collect();
+            let places: Vec<u8> = numbers(count, 5).into_iter().map(|value| ((value + 0.5) * 4.0) as u8).collect();
+            for relu in [false, true] {
+                let masked = |index: usize| {
+                    let (channel, column, row, image) = (index % 21, index / 21 % 4, index / 84 % 6, index / 504);
+                    let side = if pool { 2 } else { 1 };
+                    let at = ((image * height + row / side) * width + column / side) * 21 + channel;
+                    let is_other = pool && usize::from(places[at]) != row % 2 * 2 + column % 2;
+                    if is_other || relu && output[at] == 0.0 { 0.0 } else { g[at] * scale[channel] }
+                };
+                let plain: Vec<f32> = (0..2 * 6 * 4 * 21).map(masked).collect();
+                let (gradient, output, scale, places) = (&g[..], &output[..], &scale[..], &places[..]);
+                for machine in Machine::all() {
+                    let packed = Packed::backward(machine, shape.filters(), &w);
+                    let source = match pool {
+                        true => Source::Pooled { gradient, output, places, scale, relu },
+                        false => Source::Finished { gradient, output, scale, relu },
+                    };
+                    let found = backward(&shape, source, &packed);
+                    assert_eq!(found, backward(&shape, Source::Plain(&plain), &packed), "{machine:?} {pool} {relu}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn filters_that_do_not_fit_have_no_output() {
         assert_eq!(Shape { padding: 0, ..shape(1, 1, [2, 2], 1, 3) }.out(), None);

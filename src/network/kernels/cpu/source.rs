@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use super::vector::Vector;
+
 /// Where the numbers of maps come from, `[images, height, width, channels]`.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
@@ -45,9 +47,21 @@ impl Part<'_> {
 }
 
 /// The rows of an image's source, where they are made.
+///
+/// # Safety
+/// The instruction set is there.
 #[inline(always)]
-pub fn make(source: Source, size: [usize; 2], channels: usize, image: usize, rows: Range<usize>, buffer: &mut [f32]) {
+pub unsafe fn make<V: Vector>(
+    source: Source,
+    size: [usize; 2],
+    channels: usize,
+    image: usize,
+    rows: Range<usize>,
+    buffer: &mut [f32],
+) {
     let [height, width] = size;
+    // Channels that vectors hold; a build for size makes none of the loops.
+    let whole = channels - channels % V::LANES;
     match source {
         Source::Plain(_) => unreachable!("read where it stands"),
         Source::Part(part) => {
@@ -76,7 +90,18 @@ pub fn make(source: Source, size: [usize; 2], channels: usize, image: usize, row
                 let at = start + pixel * channels;
                 let (gradient, output) = (&gradient[at..][..channels], &output[at..][..channels]);
                 let (scale, to) = (&scale[..channels], &mut buffer[pixel * channels..][..channels]);
-                for channel in 0..channels {
+                let mut first = 0;
+                while first < whole {
+                    // SAFETY: the caller's; a vector of each is within the slices.
+                    unsafe {
+                        let mut value = V::load(gradient.as_ptr().add(first));
+                        value = V::splat(0.0).add_product(value, V::load(scale.as_ptr().add(first)));
+                        value = if relu { value.cut(V::load(output.as_ptr().add(first))) } else { value };
+                        value.store(to.as_mut_ptr().add(first));
+                    }
+                    first += V::LANES;
+                }
+                for channel in whole..channels {
                     let value = gradient[channel] * scale[channel];
                     to[channel] = if relu && output[channel] == 0.0 { 0.0 } else { value };
                 }
@@ -91,7 +116,18 @@ pub fn make(source: Source, size: [usize; 2], channels: usize, image: usize, row
                     let (scale, places) = (&scale[..channels], &places[at..][..channels]);
                     let to = &mut buffer[((row - rows.start) * width + column) * channels..][..channels];
                     let place = (row % 2 * 2 + column % 2) as u8;
-                    for channel in 0..channels {
+                    let mut first = 0;
+                    while first < whole {
+                        // SAFETY: as above.
+                        unsafe {
+                            let mut value = V::load(gradient.as_ptr().add(first));
+                            value = V::splat(0.0).add_product(value, V::load(scale.as_ptr().add(first)));
+                            value = if relu { value.cut(V::load(output.as_ptr().add(first))) } else { value };
+                            value.only(places.as_ptr().add(first), place).store(to.as_mut_ptr().add(first));
+                        }
+                        first += V::LANES;
+                    }
+                    for channel in whole..channels {
                         let value = gradient[channel] * scale[channel];
                         let is_cut = relu && output[channel] == 0.0;
                         to[channel] = if places[channel] != place || is_cut { 0.0 } else { value };

@@ -4,19 +4,19 @@
 use std::ops::Range;
 
 use super::{
-    aligned::Scratch,
-    machine::{Machine, Work, sized, unrolled},
+    aligned::{Aligned, Scratch},
+    machine::{Machine, TALL, Work, sized, unrolled},
     shape::{Axis, Shape},
     source::{Source, make},
-    threads::{fill, fold},
+    threads::{fill, fold, for_each_part, threads},
     vector::Vector,
 };
 
 /// Pixels of a group, about: so many that their gradients stay in the first-level cache.
 const GROUP_PIXELS: usize = 96;
 
-/// Bytes of sums above which groups are larger, since each group reads and writes them all.
-const MANY_SUMS: usize = 1 << 20;
+/// Bytes of sums that stay in a core's cache while all groups add to them.
+const MANY_SUMS: usize = 1 << 19;
 
 /// Filters that are written out together: a cache line of sums.
 const FILTERS: usize = 16;
@@ -34,22 +34,37 @@ pub fn weight_gradient(machine: Machine, shape: &Shape, input: Source, gradient:
         gradient,
         width: machine.padded(shape.outputs),
     };
-    let together = if shape.taps() * shape.inputs * sums.width * 4 > MANY_SUMS { 4 } else { 1 } * GROUP_PIXELS;
-    let group = (together / pixels).max(1);
-    let rows = if group > 1 { out[0] } else { (together / out[1].max(1)).clamp(1, out[0].max(1)) };
+    let group = (GROUP_PIXELS / pixels).max(1);
+    let rows = if group > 1 { out[0] } else { (GROUP_PIXELS / out[1].max(1)).clamp(1, out[0].max(1)) };
     let parts = out[0].div_ceil(rows.max(1));
-    let (inputs, outputs, taps) = (shape.inputs, shape.outputs, shape.taps());
-    let total = fold(shape.images.div_ceil(group) * parts, taps * inputs * sums.width, |index, total| {
+    let groups = shape.images.div_ceil(group) * parts;
+    let run = |index: usize, inputs: Range<usize>, total: &mut [f32]| {
         let images = index / parts * group..((index / parts + 1) * group).min(shape.images);
         let rows = index % parts * rows..((index % parts + 1) * rows).min(out[0]);
-        machine.run(Unit { sums: &sums, images, rows, total });
-    });
+        machine.run(Unit { sums: &sums, images, rows, inputs, total });
+    };
+    let (inputs, outputs, taps, width) = (shape.inputs, shape.outputs, shape.taps(), sums.width);
+    // Threads share the groups of pixels, or where there are many sums, the input channels.
+    let pieces = (taps * inputs * width * 4).div_ceil(MANY_SUMS).max(1);
+    let (piece, total) = if pieces == 1 {
+        (inputs, fold(groups, taps * inputs * width, |index, total| run(index, 0..inputs, total)))
+    } else {
+        let piece = inputs.div_ceil(pieces.next_multiple_of(threads())).next_multiple_of(machine.height());
+        let mut total = Aligned::zeros(taps * inputs * width);
+        for_each_part(&mut total, taps * piece * width, |index, total| {
+            let inputs = index * piece..((index + 1) * piece).min(inputs);
+            (0..groups).for_each(|index| run(index, inputs.clone(), total));
+        });
+        (piece, total)
+    };
     let filter = inputs * taps;
     fill(outputs * filter, FILTERS * filter, |index, filters| {
-        for tap in 0..taps {
-            for i in 0..inputs {
-                let row = (tap * inputs + i) * sums.width + index * FILTERS;
-                for (o, sum) in total[row..][..filters.len() / filter].iter().enumerate() {
+        for i in 0..inputs {
+            let first = i / piece * piece;
+            for tap in 0..taps {
+                let row = taps * first + tap * piece.min(inputs - first) + i - first;
+                let sums = &total[row * width + index * FILTERS..][..filters.len() / filter];
+                for (o, sum) in sums.iter().enumerate() {
                     filters[o * filter + i * taps + tap] = *sum;
                 }
             }
@@ -67,11 +82,12 @@ struct Sums<'a> {
     width: usize,
 }
 
-/// What some rows of some images add to the `total` `[taps, inputs, width]`.
+/// What some rows of some images add to the `total` `[taps, inputs, width]` of some input channels.
 struct Unit<'a> {
     sums: &'a Sums<'a>,
     images: Range<usize>,
     rows: Range<usize>,
+    inputs: Range<usize>,
     total: &'a mut [f32],
 }
 
@@ -92,7 +108,10 @@ impl Work for Unit<'_> {
                 let step = reach.len() * shape.size[1] * inputs;
                 let mut buffer = Scratch::new(self.images.len() * step);
                 for (index, image) in self.images.clone().enumerate() {
-                    make(source, shape.size, inputs, image, reach.clone(), &mut buffer[index * step..][..step]);
+                    // SAFETY: the instruction set is there.
+                    unsafe {
+                        make::<V>(source, shape.size, inputs, image, reach.clone(), &mut buffer[index * step..][..step])
+                    };
                 }
                 made = buffer;
                 (&made[..], reach.start, reach.len())
@@ -134,14 +153,22 @@ impl Work for Unit<'_> {
             }
             for column in (0..width).step_by(V::LANES * V::ACROSS) {
                 let vectors = ((width - column) / V::LANES).min(V::ACROSS);
-                for i in (0..inputs).step_by(H) {
-                    let rows = (inputs - i).min(H);
-                    let to = self.total[(tap * inputs + i) * width + column..].as_mut_ptr();
+                let mut i = 0;
+                while i < self.inputs.len() {
+                    let left = self.inputs.len() - i;
+                    let to = self.total[(tap * self.inputs.len() + i) * width + column..].as_mut_ptr();
+                    // Few sums in a tile would wait for each other.
+                    let tall = H == 6 && vectors == 1 && left >= TALL;
                     // SAFETY: the instruction set is there; pairs are within the slices, as `Axis` has it.
                     unsafe {
-                        let (x, y) = (input.as_ptr().add(i), gradient.as_ptr().add(column));
-                        sized!(rows, vectors, sum_of(&pairs, x, y, to, width))
+                        let (x, y) = (input.as_ptr().add(self.inputs.start + i), gradient.as_ptr().add(column));
+                        if tall {
+                            sum_of::<V, TALL, 1>(&pairs, x, y, to, width);
+                        } else {
+                            sized!(left.min(H), vectors, sum_of(&pairs, x, y, to, width));
+                        }
                     }
+                    i += if tall { TALL } else { H };
                 }
             }
         }
