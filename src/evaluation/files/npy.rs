@@ -3,7 +3,7 @@
 
 use half::f16;
 
-use super::wrong;
+use super::contents::wrong;
 use crate::error::Result;
 
 /// How an `.npy` begins.

@@ -8,9 +8,8 @@ use std::{
 use zip::ZipArchive;
 
 use super::{
-    Contents, Logits,
+    contents::{Contents, Logits, some, wrong},
     npy::{self, Array},
-    some, wrong,
 };
 use crate::error::Result;
 

@@ -1,6 +1,6 @@
 //! From files to the scores of both sides.
 
-use super::{Contents, Logits, wrong};
+use super::contents::{Contents, Logits, wrong};
 use crate::{
     detection::ensemble::{FoldOutputs, Outputs, Score},
     error::{Result, Side},

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+use crate::error::Error;
 
 #[derive(Deserialize)]
 struct Golden {

@@ -2,7 +2,7 @@
 
 use csv_core::ReadRecordResult;
 
-use super::{some, wrong};
+use super::contents::{some, wrong};
 use crate::error::Result;
 
 const NUMBER: &str = "a finite number";
