@@ -14,8 +14,8 @@ use super::{
     packed::{self, Packed},
     pool::{is_larger, largest},
     shape::{Axis, Class, Shape},
-    source::{Activation, Source, make},
-    threads::{for_each, threads},
+    source::{Activation, Rows, Source, rows_of},
+    threads::{Units, for_each, threads, totals},
     vector::Vector,
 };
 
@@ -136,12 +136,7 @@ impl Correlation {
         let target = Target { values: values.as_mut_ptr(), places: std::ptr::null_mut(), across: row };
         // SAFETY: there is a row for each unit.
         unsafe { self.write(weights, source, Then::Sums(of, normal), target) };
-        [0, self.outputs].map(|first| {
-            let of = |channel: usize| {
-                values.chunks_exact(row).map(|sums| f64::from(sums[first + channel])).sum::<f64>() as f32
-            };
-            (0..self.outputs).map(of).collect()
-        })
+        totals(values.chunks_exact(row.max(1)), self.outputs)
     }
 
     /// Several small maps, or some rows of a large one, so that all threads have something to do.
@@ -240,33 +235,6 @@ struct Plan<'a> {
     target: Target,
 }
 
-/// How the work is divided.
-struct Units {
-    images: usize,
-    height: usize,
-    /// Images of a unit.
-    group: usize,
-    /// Rows of a unit.
-    rows: usize,
-}
-
-impl Units {
-    fn parts(&self) -> usize {
-        self.height.div_ceil(self.rows.max(1))
-    }
-
-    fn count(&self) -> usize {
-        self.images.div_ceil(self.group) * self.parts()
-    }
-
-    /// The images and rows of a unit.
-    fn of(&self, index: usize) -> (Range<usize>, Range<usize>) {
-        let (group, part) = (index / self.parts(), index % self.parts());
-        let images = group * self.group..((group + 1) * self.group).min(self.images);
-        (images, part * self.rows..((part + 1) * self.rows).min(self.height))
-    }
-}
-
 /// Some rows of some images.
 struct Unit<'a> {
     plan: &'a Plan<'a>,
@@ -285,8 +253,8 @@ struct List {
 }
 
 impl Unit<'_> {
-    /// The pixels by class; `base` is the first row of the source that is there, `step` the numbers from one image to the next.
-    fn lists(&self, base: usize, step: usize, local: bool) -> Vec<List> {
+    /// The pixels by class.
+    fn lists(&self, there: &Rows, local: bool) -> Vec<List> {
         let correlation = self.plan.correlation;
         let [rows, columns] = &correlation.axes;
         let (channels, [height, width]) = (correlation.channels, correlation.out);
@@ -307,7 +275,7 @@ impl Unit<'_> {
                         continue;
                     }
                     let to = (first + if local { row - self.rows.start } else { row }) * width;
-                    let from = image * step + y.saturating_sub(base) * row_length;
+                    let from = (image * there.count + y.saturating_sub(there.first)) * row_length;
                     for column in 0..width {
                         let (of, x) = columns.places[column];
                         if of == column_class {
@@ -333,29 +301,13 @@ impl Work for Unit<'_> {
         let (correlation, weights) = (plan.correlation, plan.weights);
         let [height, width] = correlation.out;
         let outputs = correlation.outputs;
-        let row_length = correlation.source[1] * correlation.channels;
         let reach = correlation.axes[0].reach(self.rows.clone());
-        let made;
-        let (source, base, step) = match plan.source {
-            Source::Plain(values) => {
-                let step = correlation.source[0] * row_length;
-                let images = &values[self.images.start * step..self.images.end * step];
-                (images, 0, step)
-            }
-            source => {
-                let step = reach.len() * row_length;
-                let mut buffer = Scratch::new(self.images.len() * step);
-                for (index, image) in self.images.clone().enumerate() {
-                    let buffer = &mut buffer[index * step..][..step];
-                    // SAFETY: the instruction set is there.
-                    unsafe {
-                        make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer)
-                    };
-                }
-                made = buffer;
-                (&made[..], reach.start, step)
-            }
+        let mut made = None;
+        // SAFETY: the instruction set is there.
+        let there = unsafe {
+            rows_of::<V>(plan.source, correlation.source, correlation.channels, self.images.clone(), reach, &mut made)
         };
+        let source = there.values;
 
         // Straight to the output where nothing but scale, shift and ReLU follows and vectors fill its pixels.
         let (straight, relu) = match plan.then {
@@ -363,7 +315,7 @@ impl Work for Unit<'_> {
             Then::Finish(finish) => (outputs.is_multiple_of(V::LANES) && !finish.pool, finish.relu),
             Then::Add(..) | Then::Sums(..) => (false, false),
         };
-        let lists = self.lists(base, step, !straight);
+        let lists = self.lists(&there, !straight);
         let pixels = self.images.len() * self.rows.len() * width;
         let block = V::LANES * V::ACROSS;
         let mut sums = Scratch::new(if straight { 0 } else { pixels * block });
