@@ -15,7 +15,7 @@ use eloc::images::{
 use super::{
     ahead::{ahead, caught},
     images::{Loaded, files_below, load_file},
-    sets::{check_any, collect_set, load_image_set},
+    sets::{check_any, collect_set, read_image_set},
 };
 
 /// Files that are read before they are asked for: more than a batch, so that the next one is ready when one has been scored.
@@ -61,10 +61,8 @@ pub fn batches(paths: Vec<PathBuf>, size: usize) -> impl Iterator<Item = Result<
 fn pieces(paths: Vec<PathBuf>) -> impl Iterator<Item = Result<Batch>> {
     let mut folder = Folder::default();
     ahead(paths.into_iter().flat_map(jobs), AHEAD, Job::done).flat_map(move |done| match done {
-        Done::Set(path, set) => match set.and_then(|set| checked(set, &path)) {
-            Ok(set) => results(set),
-            Err(error) => vec![Err(error)],
-        },
+        Done::Set(Ok(set)) => results(set),
+        Done::Set(Err(error)) => vec![Err(error)],
         Done::InFolder(loaded) => folder.add(loaded),
         Done::End(path) => mem::take(&mut folder).end(&path),
     })
@@ -81,7 +79,7 @@ enum Job {
     /// A file or an archive.
     Set(PathBuf),
     /// What is wrong with a path.
-    Nothing(PathBuf, Error),
+    Nothing(Error),
     /// One file in a folder, with the name it goes by.
     InFolder(String, PathBuf),
     /// The end of a folder.
@@ -90,7 +88,7 @@ enum Job {
 
 /// What came of it.
 enum Done {
-    Set(PathBuf, Result<ImageSet>),
+    Set(Result<ImageSet>),
     InFolder(Loaded),
     End(PathBuf),
 }
@@ -98,7 +96,7 @@ enum Done {
 fn jobs(path: PathBuf) -> Vec<Job> {
     if !path.exists() {
         let error = anyhow!("{}: expected an image, a folder or an archive, found nothing", path.display());
-        return vec![Job::Nothing(path, error)];
+        return vec![Job::Nothing(error)];
     }
     if !path.is_dir() {
         return vec![Job::Set(path)];
@@ -110,7 +108,7 @@ fn jobs(path: PathBuf) -> Vec<Job> {
             let files = of_set.map(|(name, path)| Job::InFolder(format!("{prefix}{name}"), path));
             files.chain([Job::End(path)]).collect()
         }
-        Err(error) => vec![Job::Nothing(path, error)],
+        Err(error) => vec![Job::Nothing(error)],
     }
 }
 
@@ -122,11 +120,8 @@ fn prefix(path: &Path) -> String {
 impl Job {
     fn done(self) -> Done {
         match self {
-            Job::Set(path) => {
-                let set = caught(|| load_image_set(&path, &path.to_string_lossy(), &prefix(&path)));
-                Done::Set(path, set)
-            }
-            Job::Nothing(path, error) => Done::Set(path, Err(error)),
+            Job::Set(path) => Done::Set(caught(|| read_image_set(&path, &path.to_string_lossy(), &prefix(&path)))),
+            Job::Nothing(error) => Done::Set(Err(error)),
             Job::InFolder(name, path) => Done::InFolder((name, caught(|| load_file(&path)))),
             Job::End(path) => Done::End(path),
         }
@@ -158,12 +153,6 @@ impl Folder {
             return Vec::new();
         }
         let nothing = ImageSet { skipped: self.skipped, ..collect_set("", Vec::new()) };
-        checked(nothing, path).err().map(Err).into_iter().collect()
+        check_any(&nothing).with_context(|| path.display().to_string()).err().map(Err).into_iter().collect()
     }
-}
-
-/// The set at `path` if it has an image.
-fn checked(set: ImageSet, path: &Path) -> Result<ImageSet> {
-    check_any(&set).with_context(|| path.display().to_string())?;
-    Ok(set)
 }

@@ -142,28 +142,21 @@ fn generated(name: &str, seed: u64) -> Result<Option<Set>> {
 /// The sources of those in a folder or an archive are their paths in it behind `prefix`; that of a file is `name`.
 ///
 /// # Errors
-/// Those of [`load_image_set`], and where not one image can be read.
+/// When the folder cannot be searched, the archive is damaged, or not one image can be read.
 pub fn read_image_set(path: &Path, name: &str, prefix: &str) -> Result<ImageSet> {
-    let set = load_image_set(path, name, prefix)?;
-    check_any(&set).with_context(|| path.display().to_string())?;
-    Ok(set)
-}
-
-/// The same, which may have no image.
-///
-/// # Errors
-/// When the folder cannot be searched or the archive is damaged.
-pub fn load_image_set(path: &Path, name: &str, prefix: &str) -> Result<ImageSet> {
-    let load = || -> Result<Vec<Loaded>> {
-        Ok(if path.is_dir() {
+    let set = || -> Result<ImageSet> {
+        let loaded = if path.is_dir() {
             below(prefix, load_files(files_below(path)?)?)
         } else if is_archive(path)? {
             below(prefix, load_archive(path)?)
         } else {
             vec![(name.to_owned(), load_file(path))]
-        })
+        };
+        let set = collect_set(name, loaded);
+        check_any(&set)?;
+        Ok(set)
     };
-    Ok(collect_set(name, load().with_context(|| path.display().to_string())?))
+    set().with_context(|| path.display().to_string())
 }
 
 fn is_archive(path: &Path) -> Result<bool> {

@@ -18,12 +18,12 @@ use burn::{
         backend_extension,
         tensor::FloatTensor,
     },
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, Tensor},
 };
 
 use super::{
     cpu::{self, machine::Machine},
-    values::values,
+    values::{tensor, values},
 };
 
 /// `[n, height, width, channels]` of such an `input`, and `scale` and `shift` `[channels]`.
@@ -89,7 +89,7 @@ impl ActivateOps for Flex {
         }
         let shape = input.shape();
         let output = cpu::normal::activate(Machine::best(), &values(input), &values(scale), &values(shift));
-        FloatTensor::<Self>::from_data(TensorData::new(output, shape))
+        tensor(output, shape)
     }
 
     fn activate_gradient(
@@ -103,7 +103,7 @@ impl ActivateOps for Flex {
         let shape = output.shape();
         let (output, scale, gradient) = (values(output), values(scale), values(gradient));
         let input = cpu::normal::activate_gradient(Machine::best(), &output, &scale, &gradient);
-        FloatTensor::<Self>::from_data(TensorData::new(input, shape))
+        tensor(input, shape)
     }
 }
 

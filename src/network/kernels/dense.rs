@@ -23,13 +23,14 @@ use burn::{
         backend_extension,
         tensor::FloatTensor,
     },
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, Tensor},
 };
 
+pub use super::cpu::dense::Training;
 use super::{
     cpu::dense::{self, Maps},
     layer::Layer,
-    values::values,
+    values::{numbers, tensor, values},
 };
 
 /// Why no operation of a device without blocks is called.
@@ -57,18 +58,6 @@ impl Block {
         let (output, _) = <Dispatch as DenseOps>::dense(input.into_dispatch(), self.clone(), false);
         Tensor::from_dispatch(output)
     }
-}
-
-/// What a block that trains is made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Training {
-    pub layers: usize,
-    /// Channels between a layer's convolutions, of 1 x 1 and 3 x 3.
-    pub narrow: usize,
-    /// Channels that a layer appends.
-    pub growth: usize,
-    /// That of the normalisations.
-    pub epsilon: f64,
 }
 
 /// Whether the device of `input` has an operation for blocks that train.
@@ -154,8 +143,7 @@ impl DenseOps for Flex {
         let maps = Maps { images, size: [height, width], channels };
         let (output, between) = dense::forward(&block.0, maps, &values(input), kept);
         let outputs = maps.outputs(&block.0);
-        let length = between.len();
-        (tensor(output, [images, height, width, outputs]), kept.then(|| tensor(between, [length])))
+        (tensor(output, [images, height, width, outputs]), kept.then(|| numbers(between)))
     }
 
     fn dense_gradient(
@@ -184,13 +172,10 @@ impl DenseOps for Flex {
         training: Training,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [images, height, width, channels] = input.shape().dims();
-        let training = training.at([images, height, width, channels]);
-        let trained = training.forward(&values(input), &values(norms), &values(filters));
-        let [between, moments] = [trained.between, trained.moments].map(|values| {
-            let length = values.len();
-            tensor(values, [length])
-        });
-        (tensor(trained.output, [images, height, width, training.across()]), between, moments)
+        let maps = Maps { images, size: [height, width], channels };
+        let trained = training.forward(maps, &values(input), &values(norms), &values(filters));
+        let [between, moments] = [trained.between, trained.moments].map(numbers);
+        (tensor(trained.output, [images, height, width, channels + training.appended()]), between, moments)
     }
 
     fn train_gradient(
@@ -203,28 +188,14 @@ impl DenseOps for Flex {
         training: Training,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [images, height, width, outputs] = output.shape().dims();
-        let channels = outputs - training.layers * training.growth;
-        let training = training.at([images, height, width, channels]);
+        let maps = Maps { images, size: [height, width], channels: outputs - training.appended() };
         let gradient = values(gradient).to_vec();
         let [output, between, moments] = [output, between, moments].map(values);
         let [norms, filters] = [norms, filters].map(values);
-        let [input, norms, filters] = training.backward([&output, &between, &moments], [&norms, &filters], gradient);
-        let (norms_length, filters_length) = (norms.len(), filters.len());
-        let input = tensor(input, [images, height, width, channels]);
-        (input, tensor(norms, [norms_length]), tensor(filters, [filters_length]))
+        let [input, norms, filters] =
+            training.backward(maps, [&output, &between, &moments], [&norms, &filters], gradient);
+        (tensor(input, [images, height, width, maps.channels]), numbers(norms), numbers(filters))
     }
-}
-
-impl Training {
-    fn at(self, [images, height, width, channels]: [usize; 4]) -> dense::Training {
-        let Training { layers, narrow, growth, epsilon } = self;
-        dense::Training { maps: Maps { images, size: [height, width], channels }, layers, narrow, growth, epsilon }
-    }
-}
-
-/// A tensor of these numbers.
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
 impl<B: DenseOps, C: CheckpointStrategy> DenseOps for Autodiff<B, C> {

@@ -36,7 +36,7 @@ use super::{
         source::Source,
     },
     pool::PoolOps,
-    values::values,
+    values::{tensor, values},
 };
 
 /// A convolution made ready for scoring.
@@ -209,7 +209,7 @@ impl LayerOps for Flex {
         let [height, width] = shape.out().expect("filters fit").map(|side| if pool { side / 2 } else { side });
         let shape = [shape.images, height, width, shape.outputs];
         let places = finish.places.then(|| IntTensor::<Self>::from_data(TensorData::new(output.places, shape)));
-        (FloatTensor::<Self>::from_data(TensorData::new(output.values, shape)), places)
+        (tensor(output.values, shape), places)
     }
 }
 
@@ -237,7 +237,7 @@ impl LayerGradientOps for Flex {
             None => Source::Finished { gradient, output, scale, relu },
         };
         let values = cpu::backward(&shape, source, &weights.backward);
-        FloatTensor::<Self>::from_data(TensorData::new(values, input.shape()))
+        tensor(values, input.shape())
     }
 }
 

@@ -24,7 +24,7 @@ use burn::{
 use super::{
     convolution::{by_pixel, planar},
     cpu::{self, machine::Machine},
-    values::values,
+    values::{tensor, values},
 };
 
 /// `[n, height / 2, width / 2, channels]` of `input` `[n, height, width, channels]`.
@@ -82,7 +82,7 @@ impl PoolOps for Flex {
         let [images, height, width, channels] = input.shape().dims();
         let (output, places) = cpu::pool::max_pool(Machine::best(), [images, height, width, channels], &values(input));
         let shape = [images, height / 2, width / 2, channels];
-        let output = FloatTensor::<Self>::from_data(TensorData::new(output, shape));
+        let output = tensor(output, shape);
         (output, IntTensor::<Self>::from_data(TensorData::new(places, shape)))
     }
 
@@ -92,7 +92,7 @@ impl PoolOps for Flex {
         }
         let places = places.as_slice().expect("they are as they were made");
         let input = cpu::pool::gradient(Machine::best(), shape.dims(), &values(gradient), places);
-        FloatTensor::<Self>::from_data(TensorData::new(input, shape))
+        tensor(input, shape)
     }
 }
 

@@ -14,8 +14,8 @@ use super::{
     packed::{self, Packed},
     pool::{is_larger, largest},
     shape::{Axis, Class, Shape},
-    source::{Activation, Source, make},
-    threads::{for_each, threads},
+    source::{Activation, Rows, Source, rows_of},
+    threads::{Units, for_each, threads, totals},
     vector::Vector,
 };
 
@@ -136,12 +136,7 @@ impl Correlation {
         let target = Target { values: values.as_mut_ptr(), places: std::ptr::null_mut(), across: row };
         // SAFETY: there is a row for each unit.
         unsafe { self.write(weights, source, Then::Sums(of, normal), target) };
-        [0, self.outputs].map(|first| {
-            let of = |channel: usize| {
-                values.chunks_exact(row).map(|sums| f64::from(sums[first + channel])).sum::<f64>() as f32
-            };
-            (0..self.outputs).map(of).collect()
-        })
+        totals(values.chunks_exact(row.max(1)), self.outputs)
     }
 
     /// Several small maps, or some rows of a large one, so that all threads have something to do.
@@ -240,33 +235,6 @@ struct Plan<'a> {
     target: Target,
 }
 
-/// How the work is divided.
-struct Units {
-    images: usize,
-    height: usize,
-    /// Images of a unit.
-    group: usize,
-    /// Rows of a unit.
-    rows: usize,
-}
-
-impl Units {
-    fn parts(&self) -> usize {
-        self.height.div_ceil(self.rows.max(1))
-    }
-
-    fn count(&self) -> usize {
-        self.images.div_ceil(self.group) * self.parts()
-    }
-
-    /// The images and rows of a unit.
-    fn of(&self, index: usize) -> (Range<usize>, Range<usize>) {
-        let (group, part) = (index / self.parts(), index % self.parts());
-        let images = group * self.group..((group + 1) * self.group).min(self.images);
-        (images, part * self.rows..((part + 1) * self.rows).min(self.height))
-    }
-}
-
 /// Some rows of some images.
 struct Unit<'a> {
     plan: &'a Plan<'a>,
@@ -285,8 +253,8 @@ struct List {
 }
 
 impl Unit<'_> {
-    /// The pixels by class; `base` is the first row of the source that is there, `step` the numbers from one image to the next.
-    fn lists(&self, base: usize, step: usize, local: bool) -> Vec<List> {
+    /// The pixels by class.
+    fn lists(&self, there: &Rows, local: bool) -> Vec<List> {
         let correlation = self.plan.correlation;
         let [rows, columns] = &correlation.axes;
         let (channels, [height, width]) = (correlation.channels, correlation.out);
@@ -307,7 +275,7 @@ impl Unit<'_> {
                         continue;
                     }
                     let to = (first + if local { row - self.rows.start } else { row }) * width;
-                    let from = image * step + y.saturating_sub(base) * row_length;
+                    let from = (image * there.count + y.saturating_sub(there.first)) * row_length;
                     for column in 0..width {
                         let (of, x) = columns.places[column];
                         if of == column_class {
@@ -333,29 +301,13 @@ impl Work for Unit<'_> {
         let (correlation, weights) = (plan.correlation, plan.weights);
         let [height, width] = correlation.out;
         let outputs = correlation.outputs;
-        let row_length = correlation.source[1] * correlation.channels;
         let reach = correlation.axes[0].reach(self.rows.clone());
-        let made;
-        let (source, base, step) = match plan.source {
-            Source::Plain(values) => {
-                let step = correlation.source[0] * row_length;
-                let images = &values[self.images.start * step..self.images.end * step];
-                (images, 0, step)
-            }
-            source => {
-                let step = reach.len() * row_length;
-                let mut buffer = Scratch::new(self.images.len() * step);
-                for (index, image) in self.images.clone().enumerate() {
-                    let buffer = &mut buffer[index * step..][..step];
-                    // SAFETY: the instruction set is there.
-                    unsafe {
-                        make::<V>(source, correlation.source, correlation.channels, image, reach.clone(), buffer)
-                    };
-                }
-                made = buffer;
-                (&made[..], reach.start, step)
-            }
+        let mut made = None;
+        // SAFETY: the instruction set is there.
+        let there = unsafe {
+            rows_of::<V>(plan.source, correlation.source, correlation.channels, self.images.clone(), reach, &mut made)
         };
+        let source = there.values;
 
         // Straight to the output where nothing but scale, shift and ReLU follows and vectors fill its pixels.
         let (straight, relu) = match plan.then {
@@ -363,7 +315,7 @@ impl Work for Unit<'_> {
             Then::Finish(finish) => (outputs.is_multiple_of(V::LANES) && !finish.pool, finish.relu),
             Then::Add(..) | Then::Sums(..) => (false, false),
         };
-        let lists = self.lists(base, step, !straight);
+        let lists = self.lists(&there, !straight);
         let pixels = self.images.len() * self.rows.len() * width;
         let block = V::LANES * V::ACROSS;
         let mut sums = Scratch::new(if straight { 0 } else { pixels * block });
@@ -397,8 +349,9 @@ impl Work for Unit<'_> {
                     let mut pixels = &list.pixels[..];
                     while !pixels.is_empty() {
                         // Few sums in a tile would wait for each other.
-                        let tall = H == 6 && vectors == 1 && pixels.len() >= TALL;
-                        let rows = if tall { TALL } else { pixels.len().min(H) };
+                        let most = if H == 6 { TALL } else { 6 };
+                        let tall = vectors == 1 && pixels.len() >= most;
+                        let rows = if tall { most } else { pixels.len().min(H) };
                         let (tile, others) = pixels.split_at(rows);
                         pixels = others;
                         let mut from = [source.as_ptr(); TALL];
@@ -413,7 +366,9 @@ impl Work for Unit<'_> {
                         }
                         // SAFETY: the instruction set is there; what a class's taps meet is within the source.
                         unsafe {
-                            if tall {
+                            if tall && H < 6 {
+                                tile_of::<V, 6, 1>(runs, these, &from, &at, fresh, finish);
+                            } else if tall {
                                 tile_of::<V, TALL, 1>(runs, these, &from, &at, fresh, finish);
                             } else {
                                 sized!(rows, vectors, tile_of(runs, these, &from, &at, fresh, finish));
@@ -425,7 +380,7 @@ impl Work for Unit<'_> {
             if !straight {
                 let channels = (outputs - column).min(block);
                 // SAFETY: these pixels and channels are this unit's own.
-                unsafe { self.finish(&sums, across, column, channels, [height, width]) };
+                unsafe { self.finish::<V>(&sums, across, column, channels, [height, width]) };
             }
         }
     }
@@ -437,7 +392,14 @@ impl Unit<'_> {
     /// # Safety
     /// Nothing else writes to these pixels.
     #[inline(always)]
-    unsafe fn finish(&self, sums: &[f32], across: usize, column: usize, channels: usize, [height, width]: [usize; 2]) {
+    unsafe fn finish<V: Vector>(
+        &self,
+        sums: &[f32],
+        across: usize,
+        column: usize,
+        channels: usize,
+        [height, width]: [usize; 2],
+    ) {
         let Plan { then, affine, target, .. } = *self.plan;
         let outputs = self.plan.correlation.outputs;
         let (relu, pool, places) = match then {
@@ -480,6 +442,12 @@ impl Unit<'_> {
                         + x;
                     // SAFETY: there is room for all pixels.
                     let out = unsafe { target.values(to, column, channels) };
+                    if pool && !places && channels == across {
+                        let [upper, lower] = [from, from + width].map(|pixel| &sums[pixel * across..][..2 * across]);
+                        // SAFETY: the instruction set is there, and whole vectors of all.
+                        unsafe { finish_four::<V>(upper, lower, [scale, shift], relu, out) };
+                        continue;
+                    }
                     let first = &sums[from * across..][..channels];
                     if pool {
                         let second = &sums[(from + 1) * across..][..channels];
@@ -548,6 +516,35 @@ fn sum_up(
         let sum = if is_cut { 0.0 } else { sums[channel] };
         total[channel] += sum;
         product[channel] += sum * ((input[channel] - mean[channel]) * inverse[channel]);
+    }
+}
+
+/// `max(0, scale sum + shift)` of the largest of four pixels, two of which are side by side in `upper` and in `lower`.
+///
+/// # Safety
+/// The instruction set is there, and channels fill vectors.
+#[inline(always)]
+unsafe fn finish_four<V: Vector>(
+    upper: &[f32],
+    lower: &[f32],
+    [scale, shift]: [&[f32]; 2],
+    relu: bool,
+    out: &mut [f32],
+) {
+    let channels = out.len();
+    let mut first = 0;
+    while first < channels {
+        // SAFETY: the caller's.
+        unsafe {
+            let (above, below) = (upper.as_ptr().add(first), lower.as_ptr().add(first));
+            let left = V::load(above).larger(V::load(below));
+            let right = V::load(above.add(channels)).larger(V::load(below.add(channels)));
+            // Rounded twice, as where channels do not fill vectors.
+            let product = V::splat(0.0).add_product(left.larger(right), V::load(scale.as_ptr().add(first)));
+            let value = product.add_product(V::splat(1.0), V::load(shift.as_ptr().add(first)));
+            (if relu { value.relu() } else { value }).store(out.as_mut_ptr().add(first));
+        }
+        first += V::LANES;
     }
 }
 

@@ -41,10 +41,15 @@ pub struct Maps {
     pub channels: usize,
 }
 
-/// Of a convolution whose output is as large as its input.
-fn shape(weights: &Weights, images: usize, size: [usize; 2]) -> Shape {
-    let [outputs, inputs, kernel, _] = weights.shape;
+/// Of a convolution `[outputs, inputs, kernel]` whose output is as large as its input.
+fn shape([outputs, inputs, kernel]: [usize; 3], images: usize, size: [usize; 2]) -> Shape {
     Shape { images, inputs, size, outputs, kernel, stride: 1, padding: (kernel - 1) / 2, even: false }
+}
+
+/// That of some weights.
+fn shape_of(weights: &Weights, images: usize, size: [usize; 2]) -> Shape {
+    let [outputs, inputs, kernel, _] = weights.shape;
+    shape([outputs, inputs, kernel], images, size)
 }
 
 impl Layer {
@@ -98,10 +103,10 @@ pub fn forward(layers: &[Layer], maps: Maps, input: &[f32], keep: bool) -> (Vec<
                 single.resize(images * pixels * width, 0.0);
                 &mut single[..]
             };
-            let narrow = Correlation::forward(&shape(&layer.narrow, images, size));
+            let narrow = Correlation::forward(&shape_of(&layer.narrow, images, size));
             let activated = Source::Activated(layer.activation(to, across));
             narrow.run_into(&layer.narrow.forward, activated, layer.finish(), between, 0, width);
-            let last = Correlation::forward(&shape(&layer.last, images, size));
+            let last = Correlation::forward(&shape_of(&layer.last, images, size));
             last.run_into(&layer.last.forward, Source::Plain(between), Then::Nothing, to, channels, across);
             channels += layer.last.forward.outputs;
         }
@@ -117,7 +122,6 @@ fn narrow(layers: &[Layer]) -> usize {
 /// The gradient of the input of [`forward`], from what it gave and the gradient of its output.
 pub fn backward(layers: &[Layer], maps: Maps, output: &[f32], kept: &[f32], mut gradient: Vec<f32>) -> Vec<f32> {
     let (pixels, across, size) = (maps.pixels(), maps.outputs(layers), maps.size);
-    let mut input = Vec::with_capacity(maps.images * pixels * maps.channels);
     let mut inner = Vec::new();
     for first in (0..maps.images).step_by(maps.together()) {
         let images = maps.together().min(maps.images - first);
@@ -132,18 +136,17 @@ pub fn backward(layers: &[Layer], maps: Maps, output: &[f32], kept: &[f32], mut 
             channels -= layer.last.forward.outputs;
             inner.resize(images * pixels * width, 0.0);
             let own = Source::Part(Part { values: gradient, first: channels, across });
-            let last = Correlation::backward(&shape(&layer.last, images, size));
+            let last = Correlation::backward(&shape_of(&layer.last, images, size));
             last.run_into(&layer.last.backward, own, Then::Nothing, &mut inner, 0, width);
             let finished =
                 Source::Finished { gradient: &inner, output: between, scale: &layer.narrow_scale, relu: true };
-            let narrow = Correlation::backward(&shape(&layer.narrow, images, size));
+            let narrow = Correlation::backward(&shape_of(&layer.narrow, images, size));
             let zeros = vec![0.0; channels];
             let joins = Then::Add(layer.activation(output, across), [&layer.scale, &zeros, &zeros]);
             narrow.run_into(&layer.narrow.backward, finished, joins, gradient, 0, across);
         }
-        input.extend(cut(gradient, across, 0..maps.channels));
     }
-    input
+    cut(&gradient, across, 0..maps.channels)
 }
 
 /// Copies pixels of some channels to the first of `across` channels.
@@ -162,13 +165,14 @@ fn cut(values: &[f32], across: usize, channels: Range<usize>) -> Vec<f32> {
     part
 }
 
-/// A block that trains: `layers` of batch normalisation, ReLU, a 1 x 1 convolution to `narrow` channels, batch normalisation, ReLU,
-/// and a 3 x 3 convolution to `growth` channels, which are appended.
+/// A block that trains: layers of batch normalisation, ReLU, a 1 x 1 convolution, batch normalisation, ReLU, and a 3 x 3 convolution
+/// to the channels which are appended.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
-    pub maps: Maps,
     pub layers: usize,
+    /// Channels between a layer's convolutions.
     pub narrow: usize,
+    /// Channels that a layer appends.
     pub growth: usize,
     /// That of the normalisations.
     pub epsilon: f64,
@@ -216,19 +220,15 @@ impl<'a> Normal<'a> {
 }
 
 impl Training {
-    /// Channels of the output.
-    pub fn across(&self) -> usize {
-        self.maps.channels + self.layers * self.growth
-    }
-
-    fn pixels(&self) -> usize {
-        self.maps.images * self.maps.pixels()
+    /// Channels that all layers append.
+    pub fn appended(&self) -> usize {
+        self.layers * self.growth
     }
 
     /// The layers with their parameters, of each `[gamma, beta, gamma, beta]` and `[narrow weights, last weights]`.
-    fn steps<'a>(&self, mut norms: &'a [f32], mut filters: &'a [f32]) -> Vec<Step<'a>> {
+    fn steps<'a>(&self, inputs: usize, mut norms: &'a [f32], mut filters: &'a [f32]) -> Vec<Step<'a>> {
         let of = |index: usize| {
-            let channels = self.maps.channels + index * self.growth;
+            let channels = inputs + index * self.growth;
             let norms = [channels, self.narrow]
                 .map(|length| [(); 2].map(|()| norms.split_off(..length).expect("all layers have normalisations")));
             let filters = [channels * self.narrow, self.narrow * self.growth * 9]
@@ -238,26 +238,27 @@ impl Training {
         (0..self.layers).map(of).collect()
     }
 
-    fn shapes(&self, channels: usize) -> [Shape; 2] {
-        [(channels, self.narrow, 1), (self.narrow, self.growth, 3)].map(|(inputs, outputs, kernel)| {
-            let Maps { images, size, .. } = self.maps;
-            Shape { images, inputs, size, outputs, kernel, stride: 1, padding: (kernel - 1) / 2, even: false }
-        })
+    /// Those of a layer's two convolutions.
+    fn shapes(&self, maps: Maps, channels: usize) -> [Shape; 2] {
+        [[self.narrow, channels, 1], [self.growth, self.narrow, 3]]
+            .map(|filters| shape(filters, maps.images, maps.size))
     }
 
     /// The output of `input` `[images, height, width, channels]`.
-    pub fn forward(&self, input: &[f32], norms: &[f32], filters: &[f32]) -> Trained {
-        let (machine, across, narrow) = (Machine::best(), self.across(), self.narrow);
-        let mut output = vec![0.0; self.pixels() * across];
-        let mut between = vec![0.0; self.layers * self.pixels() * narrow];
+    pub fn forward(&self, maps: Maps, input: &[f32], norms: &[f32], filters: &[f32]) -> Trained {
+        let (machine, narrow, pixels) = (Machine::best(), self.narrow, maps.images * maps.pixels());
+        let across = maps.channels + self.appended();
+        let mut output = vec![0.0; pixels * across];
+        let mut between = vec![0.0; self.layers * pixels * narrow];
         let mut all_moments = Vec::new();
-        widen(input, self.maps.channels, &mut output, across);
+        widen(input, maps.channels, &mut output, across);
         // Every later layer normalises a channel by the same moments.
-        let [mut means, mut variances] =
-            moments(machine, Part { values: &output, first: 0, across }, self.maps.channels);
-        for (index, Step { channels, norms, filters }) in self.steps(norms, filters).into_iter().enumerate() {
-            let shapes = self.shapes(channels);
-            let between = &mut between[index * self.pixels() * narrow..][..self.pixels() * narrow];
+        let [mut means, mut variances] = moments(machine, Part { values: &output, first: 0, across }, maps.channels);
+        for (index, Step { channels, norms, filters }) in
+            self.steps(maps.channels, norms, filters).into_iter().enumerate()
+        {
+            let shapes = self.shapes(maps, channels);
+            let between = &mut between[index * pixels * narrow..][..pixels * narrow];
             let before = Normal::new(norms[0], [&means, &variances], self.epsilon);
             let weights = Packed::forward(machine, shapes[0].filters(), filters[0]);
             let source = Source::Activated(before.activation(&output, across));
@@ -280,18 +281,22 @@ impl Training {
     /// The gradients of input, `norms` and `filters`, from that of the output.
     pub fn backward(
         &self,
+        maps: Maps,
         [output, between, moments]: [&[f32]; 3],
         [norms, filters]: [&[f32]; 2],
         mut gradient: Vec<f32>,
     ) -> [Vec<f32>; 3] {
-        let (machine, across, narrow) = (Machine::best(), self.across(), self.narrow);
+        let (machine, narrow, pixels) = (Machine::best(), self.narrow, maps.images * maps.pixels());
+        let across = maps.channels + self.appended();
         let mut norm_gradients = vec![0.0; norms.len()];
         let mut filter_gradients = vec![0.0; filters.len()];
         let (mut rest_moments, mut rest_norms, mut rest_filters) =
             (moments, &mut norm_gradients[..], &mut filter_gradients[..]);
-        for (index, Step { channels, norms, filters }) in self.steps(norms, filters).into_iter().enumerate().rev() {
-            let shapes = self.shapes(channels);
-            let between = &between[index * self.pixels() * narrow..][..self.pixels() * narrow];
+        for (index, Step { channels, norms, filters }) in
+            self.steps(maps.channels, norms, filters).into_iter().enumerate().rev()
+        {
+            let shapes = self.shapes(maps, channels);
+            let between = &between[index * pixels * narrow..][..pixels * narrow];
             let length = rest_moments.len() - 2 * (channels + narrow);
             let (moments, inner) =
                 rest_moments.split_off(length..).expect("all layers have moments").split_at(2 * channels);
@@ -304,7 +309,7 @@ impl Training {
             let weights = Packed::backward(machine, shapes[1].filters(), filters[1]);
             let inner = Correlation::backward(&shapes[1]).run(&weights, Source::Plain(&own), Then::Nothing).values;
             let sums = normal_sums(machine, between, &activated, &inner, [after.mean, &after.inverse]);
-            let [a, b, c] = factors(after.gamma, [after.mean, &after.inverse], [&sums[0], &sums[1]], self.pixels());
+            let [a, b, c] = factors(after.gamma, [after.mean, &after.inverse], [&sums[0], &sums[1]], pixels);
             let inner = normal_gradient(machine, between, &activated, &inner, [&a, &b, &c]);
 
             let activation = before.activation(output, across);
@@ -313,8 +318,7 @@ impl Training {
             let correlation = Correlation::backward(&shapes[0]);
             let source = Source::Plain(&inner);
             let outer = correlation.sums(&weights, source, activation, [before.mean, &before.inverse]);
-            let [a, b, c] =
-                factors(before.gamma, [before.mean, &before.inverse], [&outer[0], &outer[1]], self.pixels());
+            let [a, b, c] = factors(before.gamma, [before.mean, &before.inverse], [&outer[0], &outer[1]], pixels);
             // The products are computed once more: that takes less time than to write and read them.
             let joins = Then::Add(activation, [&a, &b, &c]);
             correlation.run_into(&weights, source, joins, &mut gradient, 0, across);
@@ -326,7 +330,7 @@ impl Training {
                 put_last(&mut rest_norms, part);
             }
         }
-        [cut(&gradient, across, 0..self.maps.channels), norm_gradients, filter_gradients]
+        [cut(&gradient, across, 0..maps.channels), norm_gradients, filter_gradients]
     }
 }
 

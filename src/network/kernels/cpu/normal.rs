@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::{
     machine::{Machine, Work},
-    source::Part,
-    threads::{fill, sums},
+    source::{Part, activate_pixel},
+    threads::{fill, sums, totals},
     vector::Vector,
 };
 
@@ -35,14 +35,9 @@ impl Work for Activate<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector, const H: usize>(self) {
         let channels = self.scale.len();
-        let shift = &self.shift[..channels];
         for start in (0..self.output.len()).step_by(channels) {
             let (input, output) = (&self.input[start..][..channels], &mut self.output[start..][..channels]);
-            for channel in 0..channels {
-                let value = input[channel] * self.scale[channel] + shift[channel];
-                // What is not a number stays so, and is found out.
-                output[channel] = if value < 0.0 { 0.0 } else { value };
-            }
+            activate_pixel(input, self.scale, self.shift, output);
         }
     }
 }
@@ -184,10 +179,7 @@ pub fn normal_sums(
         let (sum, product) = sums.split_at_mut(channels);
         machine.run(NormalSums { input, output, gradient, mean, scale, sum, product });
     });
-    [0, channels].map(|first| {
-        let of = |channel: usize| parts.iter().map(|sums| f64::from(sums[first + channel])).sum::<f64>() as f32;
-        (0..channels).map(of).collect()
-    })
+    totals(parts.iter().map(Vec::as_slice), channels)
 }
 
 struct NormalSums<'a> {

@@ -7,8 +7,8 @@ use super::{
     aligned::{Aligned, Scratch},
     machine::{Machine, TALL, Work, sized, unrolled},
     shape::{Axis, Shape},
-    source::{Source, make},
-    threads::{fill, fold, for_each_part, threads},
+    source::{Source, rows_of},
+    threads::{Units, fill, fold, for_each_part, threads},
     vector::Vector,
 };
 
@@ -36,24 +36,22 @@ pub fn weight_gradient(machine: Machine, shape: &Shape, input: Source, gradient:
     };
     let group = (GROUP_PIXELS / pixels).max(1);
     let rows = if group > 1 { out[0] } else { (GROUP_PIXELS / out[1].max(1)).clamp(1, out[0].max(1)) };
-    let parts = out[0].div_ceil(rows.max(1));
-    let groups = shape.images.div_ceil(group) * parts;
+    let units = Units { images: shape.images, height: out[0], group, rows };
     let run = |index: usize, inputs: Range<usize>, total: &mut [f32]| {
-        let images = index / parts * group..((index / parts + 1) * group).min(shape.images);
-        let rows = index % parts * rows..((index % parts + 1) * rows).min(out[0]);
+        let (images, rows) = units.of(index);
         machine.run(Unit { sums: &sums, images, rows, inputs, total });
     };
     let (inputs, outputs, taps, width) = (shape.inputs, shape.outputs, shape.taps(), sums.width);
     // Threads share the groups of pixels, or where there are many sums, the input channels.
     let pieces = (taps * inputs * width * 4).div_ceil(MANY_SUMS).max(1);
     let (piece, total) = if pieces == 1 {
-        (inputs, fold(groups, taps * inputs * width, |index, total| run(index, 0..inputs, total)))
+        (inputs, fold(units.count(), taps * inputs * width, |index, total| run(index, 0..inputs, total)))
     } else {
         let piece = inputs.div_ceil(pieces.next_multiple_of(threads())).next_multiple_of(machine.height());
         let mut total = Aligned::zeros(taps * inputs * width);
         for_each_part(&mut total, taps * piece * width, |index, total| {
             let inputs = index * piece..((index + 1) * piece).min(inputs);
-            (0..groups).for_each(|index| run(index, inputs.clone(), total));
+            (0..units.count()).for_each(|index| run(index, inputs.clone(), total));
         });
         (piece, total)
     };
@@ -98,25 +96,10 @@ impl Work for Unit<'_> {
     unsafe fn run<V: Vector, const H: usize>(self) {
         let Sums { shape, out: [height, breadth], axes: [row_axis, column_axis], input, gradient, width } = self.sums;
         let (inputs, outputs, width) = (shape.inputs, shape.outputs, *width);
-        let made;
         let reach = row_axis.reach(self.rows.clone());
-        let (input, base, height_there) = match *input {
-            Source::Plain(values) => {
-                (&values[self.images.start * shape.size[0] * shape.size[1] * inputs..], 0, shape.size[0])
-            }
-            source => {
-                let step = reach.len() * shape.size[1] * inputs;
-                let mut buffer = Scratch::new(self.images.len() * step);
-                for (index, image) in self.images.clone().enumerate() {
-                    // SAFETY: the instruction set is there.
-                    unsafe {
-                        make::<V>(source, shape.size, inputs, image, reach.clone(), &mut buffer[index * step..][..step])
-                    };
-                }
-                made = buffer;
-                (&made[..], reach.start, reach.len())
-            }
-        };
+        let mut made = None;
+        // SAFETY: the instruction set is there.
+        let there = unsafe { rows_of::<V>(*input, shape.size, inputs, self.images.clone(), reach, &mut made) };
         let padded;
         // Pixels that vectors do not fill are filled up first.
         let whole = outputs == width;
@@ -146,7 +129,7 @@ impl Work for Unit<'_> {
                     let to = if whole { image * height + row } else { index * self.rows.len() + row - self.rows.start };
                     for column in 0..*breadth {
                         let Some(x) = met(column_axis, column, tap % shape.kernel) else { continue };
-                        let from = ((index * height_there + y - base) * shape.size[1] + x) * inputs;
+                        let from = ((index * there.count + y - there.first) * shape.size[1] + x) * inputs;
                         pairs.push((from, (to * breadth + column) * width));
                     }
                 }
@@ -161,7 +144,7 @@ impl Work for Unit<'_> {
                     let tall = H == 6 && vectors == 1 && left >= TALL;
                     // SAFETY: the instruction set is there; pairs are within the slices, as `Axis` has it.
                     unsafe {
-                        let (x, y) = (input.as_ptr().add(self.inputs.start + i), gradient.as_ptr().add(column));
+                        let (x, y) = (there.values.as_ptr().add(self.inputs.start + i), gradient.as_ptr().add(column));
                         if tall {
                             sum_of::<V, TALL, 1>(&pairs, x, y, to, width);
                         } else {

@@ -1,5 +1,7 @@
 //! Work on all cores; in a browser, where there is one, in turn.
 
+use std::ops::Range;
+
 #[cfg(not(target_family = "wasm"))]
 use rayon::prelude::*;
 
@@ -86,4 +88,42 @@ pub fn sums(count: usize, length: usize, work: impl Fn(usize, &mut [f32]) + Send
     return (0..count).into_par_iter().map(sum).collect();
     #[cfg(target_family = "wasm")]
     (0..count).map(sum).collect()
+}
+
+/// The sums over `parts` `[2 channels]` of either half.
+pub fn totals<'a>(parts: impl Iterator<Item = &'a [f32]> + Clone, channels: usize) -> [Vec<f32>; 2] {
+    [0, channels].map(|first| {
+        let of = |channel: usize| parts.clone().map(|sums| f64::from(sums[first + channel])).sum::<f64>() as f32;
+        (0..channels).map(of).collect()
+    })
+}
+
+/// How maps are divided: into groups of images, or some rows of one.
+pub struct Units {
+    pub images: usize,
+    /// Rows of a map.
+    pub height: usize,
+    /// Images of a unit.
+    pub group: usize,
+    /// Rows of a unit.
+    pub rows: usize,
+}
+
+impl Units {
+    /// Units of a map.
+    fn parts(&self) -> usize {
+        self.height.div_ceil(self.rows.max(1))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.images.div_ceil(self.group) * self.parts()
+    }
+
+    /// The images and rows of a unit.
+    pub fn of(&self, index: usize) -> (Range<usize>, Range<usize>) {
+        let (group, part) = (index / self.parts(), index % self.parts());
+        let images = group * self.group..((group + 1) * self.group).min(self.images);
+        (images, part * self.rows..((part + 1) * self.rows).min(self.height))
+    }
 }
