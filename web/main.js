@@ -8,6 +8,7 @@ import { Analyst } from "./engine/analyst.js";
 import { ByteProgress, loadProgram } from "./engine/download.js";
 import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
 import { Importer } from "./engine/import.js";
+import { isArray } from "./engine/scorefiles.js";
 import { Scorer } from "./engine/scorer.js";
 import { Details } from "./views/details.js";
 import { setUpDevice, showReport } from "./views/device.js";
@@ -20,9 +21,9 @@ import { clearProblems, downloadProblems, notice, problem, say } from "./views/m
 import { Networks } from "./views/networks.js";
 import { ODIN, settings } from "./views/settings.js";
 import { setUpSettings, showSettings } from "./views/settingsform.js";
-import { choosePublished, showPublished } from "./views/tables.js";
+import { choosePublished, showMeasured, showPublished } from "./views/tables.js";
 import { setUpTabs } from "./views/tabs.js";
-import { VERDICTS } from "./views/verdict.js";
+import { VERDICTS, mostProbable } from "./views/verdict.js";
 import { listed, whole } from "./views/words.js";
 import { isBusy, setUpWork, showWork } from "./views/work.js";
 
@@ -42,7 +43,8 @@ const program = loadProgram((done, total) => {
 });
 
 const asked = new URLSearchParams(location.search).get("backend");
-const analyst = new Analyst(program), statistician = new Analyst(program);
+// The last two are for the evaluator: what is waited for, and what may take long.
+const analyst = new Analyst(program), statistician = new Analyst(program), resampler = new Analyst(program);
 const scorer = new Scorer(program, analyst, ["webgpu", "cpu"].includes(asked) ? asked : null);
 const gallerySet = new ImageSet("images");
 const room = () => IMAGE_LIMIT - scorer.sets.reduce((sum, set) => sum + set.count, 0);
@@ -51,8 +53,13 @@ const details = new Details(scorer, analyst);
 const open = (set, index) => details.open(set, index);
 const gallery = new Gallery(gallerySet, scorer, open);
 const closeDetails = (set) => details.closeOf(set);
-const evaluator = new Evaluator({ scorer, analyst, statistician, importer, open, closeDetails, room });
-const networks = new Networks({ scorer, analyst, program, bytes, leave: () => details.close(), shown: ensembleShown, changed: update });
+const evaluator = new Evaluator({ scorer, analyst, statistician, resampler, importer, open, closeDetails, room });
+const networks = new Networks({ scorer, analyst, program, bytes, leave: () => details.close(), shown: ensembleShown, changed: update,
+  measured(name, results) {
+    showMeasured(name, results, scorer.scoreNames);
+    evaluator.takeMeasured(results);
+  },
+});
 
 scorer.addSet(gallerySet);
 bind();
@@ -66,12 +73,16 @@ function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
   document.documentElement.dataset.weights = name;
   const number = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"][folds.length] ?? whole(folds.length);
   byId("lead").textContent = `${number} small ${folds.length === 1 ? "classifier" : "classifiers"}`;
-  const unseen = folds.map((fold) => fold.left_out.length), most = Math.max(...unseen);
-  const never = most === 0 ? "" : `; each has never seen ${unseen.every((count) => count === most) ? "" : "up to "}${most} of them`;
+  const unseen = folds.map((fold) => fold.left_out.length), largest = Math.max(...unseen);
+  const never = largest === 0 ? "" : `; each has never seen ${unseen.every((count) => count === largest) ? "" : "up to "}${largest} of them`;
   write(byId("knows"), classes.length > 20
     ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}${never}.`
     : `They know ${listed(classes)}${never}.`);
   gallery.setClasses(classes);
+  const most = mostProbable(folds, classes.length);
+  byId("gallery-cap").hidden = most === 1;
+  byId("gallery-cap").textContent = `; why a percentage ends at ${Math.round(100 * most)} %`;
+  byId("cap-words").hidden = most === 1;
   choosePublished(dataset);
   evaluator.ensembleChanged();
   showSettings(scorer);
@@ -136,10 +147,13 @@ function follow() {
 /** Takes what was dropped beside the places for it. */
 function takeElsewhere(items) {
   if (settings.get("tab") !== "evaluate") return takeForGallery(items);
-  notice("Drop it on one of the two sides: images like the training images on In-distribution, anything else on the other.", "info");
+  notice("Drop it on one of the two sides: images like the training images, or their scores, on In-distribution, anything else on the other.", "info");
 }
 
 function takeForGallery(items) {
+  if (items.every(isArray)) {
+    return notice("Files of scores are measured on the tab Evaluate: drop them on one of its sides.", "info");
+  }
   settings.set({ tab: "score" });
   importer.read(listed(items.map(({ name }) => name)), gallerySet, items.flatMap(({ files }) => files), { added: galleryGrew });
 }

@@ -68,8 +68,20 @@ const ANSWERS = {
   },
   intervals({ id, ood, definition, resamples, seed }) { return eloc.intervals(id, ood, definition, resamples, seed); },
   curves({ id, ood, bins, points }) { return eloc.curves(id, ood, bins, points); },
+  async scoreFile({ file, name }) { return eloc.scoreFile(name, await bytesOf(file, name)); },
+  async scorePairs({ id, ood, known }) {
+    const read = (files) => Promise.all(files.map(async ({ file, ...rest }) => ({ ...rest, bytes: await bytesOf(file, rest.name) })));
+    return eloc.scorePairs(await read(id), await read(ood), known);
+  },
+  tableAs({ table, format }) { return eloc.tableAs(table, format); },
+  definitions() { return eloc.definitions(); },
   generate({ kind, count, seed }) { return eloc.generate(kind, count, seed); },
 };
+
+async function bytesOf(file, name) {
+  const buffer = await file.arrayBuffer().catch((error) => { throw new Error(`${name}: ${error.message}`); });
+  return new Uint8Array(buffer);
+}
 
 /** Without its script a worker is of no use; the page finds out why that is missing. */
 function unloaded({ message }) {
