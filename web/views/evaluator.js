@@ -18,16 +18,6 @@ import { WalkThrough } from "./walkthrough.js";
 /** The ending and type of each form of the table. */
 const FORMS = { csv: ["csv", "text/csv"], markdown: ["md", "text/markdown"], latex: ["tex", "application/x-tex"] };
 
-/**
- * What a study tells the evaluator. `source` is the study itself.
- * @typedef {object} Events
- * @property {() => void} listed what there is to choose has changed
- * @property {() => void} otherScores a threshold that was chosen means nothing any more
- * @property {(source, study: object | null) => void} show here is what to show
- * @property {(source, error: Error) => void} failed it cannot be measured
- * @property {(source) => boolean} wants whether this study is the one that is shown
- */
-
 /** The panel. */
 export class Evaluator {
   #scorer;

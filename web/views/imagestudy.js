@@ -24,7 +24,7 @@ export class ImageStudy {
 
   /**
    * @param {{ scorer, analyst, statistician, intervals, importer, sides }} parts
-   * @param {import("./evaluator.js").Events} on
+   * @param {import("./studyview.js").Events} on
    */
   constructor({ scorer, analyst, statistician, intervals, importer, sides }, on) {
     [this.#scorer, this.#analyst, this.#statistician, this.#intervals] = [scorer, analyst, statistician, intervals];

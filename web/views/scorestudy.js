@@ -21,7 +21,7 @@ export class ScoreStudy {
   #shown = null;
   #turn = Promise.resolve();
 
-  /** @param {{ statistician, intervals }} parts @param {import("./evaluator.js").Events} on */
+  /** @param {{ statistician, intervals }} parts @param {import("./studyview.js").Events} on */
   constructor({ statistician, intervals }, on) {
     [this.#statistician, this.#intervals, this.#on] = [statistician, intervals, on];
     byId("score-known").addEventListener("input", () => this.#switch(byId("score-known").value));

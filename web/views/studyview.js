@@ -28,6 +28,16 @@ const STEPS = 1000;
  * @property {boolean} final whether nothing more comes
  */
 
+/**
+ * What a study tells the evaluator. `source` is the study itself.
+ * @typedef {object} Events
+ * @property {() => void} listed what there is to choose has changed
+ * @property {() => void} otherScores a threshold that was chosen means nothing any more
+ * @property {(source, study: Study | null) => void} show here is what to show
+ * @property {(source, error: Error) => void} failed it cannot be measured
+ * @property {(source) => boolean} wants whether this study is the one that is shown
+ */
+
 /** The view; `show` gives it something to show. */
 export class StudyView {
   #definitions;

@@ -14,7 +14,7 @@ export class WalkThrough {
   #set = 0;
   #score = "eloc";
 
-  /** @param {import("./evaluator.js").Events} on */
+  /** @param {import("./studyview.js").Events} on */
   constructor(scorer, on) { [this.#scorer, this.#on] = [scorer, on]; }
 
   /** The results stored with the networks in use; null where there are none. */
