@@ -2,7 +2,7 @@
 import { byId, debounced, el, paint, write } from "./dom.js";
 import { showClasses, showFolds, showMaps, showScores } from "./explanation.js";
 import { ODIN, settings } from "./settings.js";
-import { VERDICTS, className, mostProbable, scoreText, timesThreshold, verdict } from "./verdict.js";
+import { VERDICTS, className, mostProbable, scoreText, timesText, timesThreshold, verdict } from "./verdict.js";
 import { percent } from "./words.js";
 
 /** As in style.css: up to this width the panel covers the page. */
@@ -170,7 +170,7 @@ export class Details {
     const complete = this.#answers.length === this.#manifest.folds.length;
     const times = complete && same(odin, this.#manifest.odin) ? timesThreshold(this.#scorer, eloc) : null;
     byId("details-live").textContent = `ELOC score with these settings: ${eloc.toFixed(6)}` +
-      (times === null ? "." : `; on the cards' scale ${times.toFixed(2)}, known from 1.`);
+      (times === null ? "." : ` (on the cards ${timesText(times)}, known from 1).`);
     byId("details-live").dataset.score = eloc;
   }
 

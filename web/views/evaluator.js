@@ -138,6 +138,7 @@ export class Evaluator {
       byId(`show-${kind}-label`).hidden = kind !== "measured" && !source.available;
     }
     if (!this.#sources) return;
+    byId("show").hidden = !this.#sources.images.available && !this.#sources.scores.available;
     const { sets, set, scores, score, exports } = this.#source;
     fill(byId("eval-ood-choice"), sets.map((name) => ["", name]));
     byId("eval-ood-choice").selectedIndex = set;

@@ -95,7 +95,7 @@ export class StudyView {
   #words() { byId("definition-words").textContent = this.#definitions?.get(this.#study.definition) ?? ""; }
 
   #metricTable() {
-    const { rows } = this.#study;
+    const { rows, final } = this.#study;
     const cells = rows.map(({ id, label, metrics, intervals }) => [el("span", { "data-score": id }, label), ...METRICS.map(([key]) => {
       if (metrics.error) return "not defined";
       const range = intervals?.[key];
@@ -103,7 +103,8 @@ export class StudyView {
         range ? el("small", { class: "interval" }, ` ${percent(range.low)} to ${percent(range.high)}`) : null);
     })]);
     const resamples = rows.find(({ intervals }) => intervals)?.intervals.resamples;
-    const note = resamples ? `; intervals: 95%, ${whole(resamples)} bootstrap resamples` : "";
+    const note = resamples ? `; intervals: 95%, ${whole(resamples)} bootstrap resamples${final ? "" : ", still being computed"}`
+      : final ? "" : "; intervals are being computed";
     byId("metrics").replaceChildren(
       table(`Metrics in percent${note}`, ["Score", ...METRICS.map(([, label]) => label)], cells, { id: "metric-table" }));
   }

@@ -48,7 +48,13 @@ export function scoreText(scorer, set, index) {
   const score = set.scores.eloc[index];
   if (folds < set.folds.length) return `${folds} of ${set.folds.length} folds`;
   const times = timesThreshold(scorer, score);
-  return times === null ? score.toFixed(6) : `${times.toFixed(2)}, known from 1`;
+  return times === null ? score.toFixed(6) : `${timesText(times)}, known from 1`;
+}
+
+/** A score in units of the threshold, cut off, so that nothing below it is written as 1. */
+export function timesText(times) {
+  const digits = times < 10 ? 2 : 1;
+  return (Math.floor(times * 10 ** digits) / 10 ** digits).toFixed(digits);
 }
 
 /** The most that a class's probability can be, as the mean of `folds`: one gives 0 to a class that it never saw. */

@@ -11,7 +11,10 @@ use super::{
     contents::{Contents, Logits, some, wrong},
     npy::{self, Array},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    images::archive::{Source, open_zip},
+};
 
 /// Most bytes of an array in an `.npz`, which may be far larger than the file.
 const MAX_ARRAY: u64 = 1 << 30;
@@ -97,8 +100,8 @@ pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
     }
 }
 
-fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Cursor<&'a [u8]>>> {
-    ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, error))
+fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Box<dyn Source + 'a>>> {
+    open_zip(Cursor::new(bytes)).map_err(|error| damaged(name, error))
 }
 
 fn damaged(name: &str, error: ZipError) -> Error {
