@@ -27,7 +27,7 @@ pub struct MetricsArgs {
     /// The same of out-of-distribution images; none where OpenOOD's labels in the other file say which are (-1).
     #[arg(long, num_args = 1.., value_name = "FILE")]
     ood: Vec<PathBuf>,
-    /// Column of a .csv or array of an .npz that holds the scores.
+    /// Column of a .csv or array of an .npz that holds the scores; other files beside them are taken as they are.
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
     /// Which scores mean in-distribution.
@@ -71,7 +71,16 @@ enum Format {
 
 /// Prints the metrics.
 pub fn run(args: &MetricsArgs) -> Result<()> {
-    let read = |path: &PathBuf| read(path, args.column.as_deref());
+    // Files with columns take one beside others that have none; where none has any, the reader says so.
+    let has_columns = |path: &PathBuf| {
+        let columns = fs::read(path).ok().and_then(|bytes| files::columns(&path.display().to_string(), &bytes).ok());
+        columns.is_some_and(|columns| !columns.is_empty())
+    };
+    let is_mixed = args.column.is_some() && args.id.iter().chain(&args.ood).any(has_columns);
+    let read = |path: &PathBuf| {
+        let column = args.column.as_deref().filter(|_| !is_mixed || has_columns(path));
+        read(path, column)
+    };
     let id = args.id.iter().map(read).collect::<Result<Vec<_>>>()?;
     let ood = args.ood.iter().map(read).collect::<Result<Vec<_>>>()?;
     let known = match args.known {

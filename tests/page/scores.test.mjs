@@ -107,14 +107,16 @@ test("scores in every format, on either side, get the command line's table", vis
   const folder = scratch();
   const id = inEveryFormat(folder, "known", ID), ood = inEveryFormat(folder, "other", OOD);
   const expected = measured("--id", id.txt, "--ood", ood.txt);
-  for (const [one, other] of [["txt", "txt"], ["csv", "csv"], ["npy", "npy"], ["npz", "npz"], ["npy", "txt"], ["npz", "csv"], ["csv", "npz"]]) {
+  for (const [one, other] of [["txt", "txt"], ["csv", "csv"], ["npy", "npy"], ["npz", "npz"], ["csv", "txt"], ["npy", "npz"], ["npz", "csv"]]) {
     await page.click("#eval-clear:enabled", { timeout: 1000 }).catch(() => {});
     await put(page, [id[one]], [ood[other]]);
     await page.locator("#id-scores li", { hasText: `known.${one}` }).waitFor();
     await page.locator("#ood-scores li", { hasText: `other.${other}` }).waitFor();
     // The column that is likely to hold scores is chosen where one has to be.
     assert.deepEqual((await shown(page)).map(([, ...values]) => values), expected.map(([, ...values]) => values), `${one} ${other}`);
-    assert.equal(await page.locator("#score-column-label").isVisible(), one !== "txt" && one !== "npy");
+    // There is a choice where the files share more than one name: those of .csv and .npz here have `score` in common.
+    const named = new Set([one, other].filter((format) => ["csv", "npz"].includes(format)));
+    assert.equal(await page.locator("#score-column-label").isVisible(), named.size === 1, `${one} ${other}`);
   }
   // Another column of both.
   await page.click("#eval-clear");
@@ -209,15 +211,14 @@ test("what cannot be measured is said with the file and the place in it", visit(
   await complaint(page, /b\.csv: expected a column that the other files have, too, found `z`, `v`/);
   await page.click("#eval-clear");
   await put(page, [at("c.csv", "score,v\n1,2\ninf,3\n")], [other]);
-  // Text has no columns to take one from.
-  await complaint(page, /c\.csv, line 3, column `score`: expected a finite number, found inf|other\.txt/);
+  await complaint(page, /c\.csv, line 3, column `score`: expected a finite number, found inf/);
   assert.ok(await page.locator("#study").isHidden());
 }));
 
 test("exported scores run again on the command line, and tables are the command line's", visit(async (page) => {
   const folder = scratch();
   const id = inEveryFormat(folder, "its known", ID), ood = inEveryFormat(folder, "other", OOD);
-  await put(page, [id.csv], [ood.npz]);
+  await put(page, [id.csv], [ood.txt]);
   await shown(page);
   await page.selectOption("#score-known", "lower");
   await page.locator("#below-chance").waitFor();
@@ -230,7 +231,7 @@ test("exported scores run again on the command line, and tables are the command 
   assert.equal(table.scores[0].intervals.resamples, 1000);
   for (const form of ["csv", "markdown", "latex"]) {
     await page.selectOption("#export-form", form);
-    const expected = cli("metrics", "--id", id.csv, "--ood", ood.npz, "--column", "score", "--known", "lower", "--format", form);
+    const expected = cli("metrics", "--id", id.csv, "--ood", ood.txt, "--column", "score", "--known", "lower", "--format", form);
     assert.equal(await downloaded(page, "#export-table"), expected, form);
   }
 }));

@@ -101,7 +101,7 @@ export class ScoreFiles {
       const { name, columns } = [...id, ...ood].find(({ kind }) => kind === "columns");
       throw new Error(`${name}: expected a column that the other files have, too, found ${columns.map((text) => `\`${text}\``).join(", ")}`);
     }
-    const named = (files) => files.map(({ file, name }) => ({ file, name, column: column || undefined }));
+    const named = (files) => files.map(({ file, name, columns }) => ({ file, name, column: columns.length > 0 && column || undefined }));
     const pairs = await analyst.ask("scorePairs", { id: named(id), ood: named(ood), known });
     return pairs.map(({ score, ...pair }) => ({ id: score, label: score, pair }));
   }

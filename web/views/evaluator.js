@@ -125,6 +125,7 @@ export class Evaluator {
     this.#view.forgetThreshold();
     this.#view.show(null);
     byId("eval-summary").replaceChildren();
+    byId("below-chance").hidden = true;
     this.#offer();
     this.update();
   }

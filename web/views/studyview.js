@@ -78,9 +78,9 @@ export class StudyView {
   show(study) {
     this.#study = study;
     byId("study").hidden = !study;
+    byId("study").dataset.final = String(Boolean(study?.final));
+    byId("study").dataset.kind = study?.kind ?? "";
     if (!study) return;
-    byId("study").dataset.final = String(study.final);
-    byId("study").dataset.kind = study.kind;
     write(byId("study-size"), study.sentence);
     byId("study-notes").replaceChildren(...study.notes.map((text) => el("p", { class: "note" }, text)));
     this.#metricTable();
