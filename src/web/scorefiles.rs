@@ -36,7 +36,7 @@ pub fn score_file(name: &str, bytes: &[u8]) -> JsResult<Object> {
     let (kind, id, ood, classes) = match files::read(name, bytes, None) {
         Ok(Contents::Scores(scores)) => ("scores", scores.len(), 0, 0),
         Ok(Contents::Logits(Logits { classes, values })) => ("logits", values.len() / classes, 0, classes),
-        Ok(Contents::OpenOod { id, ood }) => ("openood", id.len(), ood.len(), 0),
+        Ok(Contents::OpenOod { id, ood, .. }) => ("openood", id.len(), ood.len(), 0),
         // Which column is meant is for the visitor to say.
         Err(_) if columns.len() > 1 => ("columns", 0, 0, 0),
         Err(error) => return Err(sentence(error)),

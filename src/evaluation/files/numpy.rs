@@ -53,6 +53,14 @@ impl Array {
     }
 }
 
+fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Box<dyn Source + 'a>>> {
+    open_zip(Cursor::new(bytes)).map_err(|error| damaged(name, error))
+}
+
+fn damaged(name: &str, error: ZipError) -> Error {
+    wrong(name, "a sound .npz", error)
+}
+
 /// Names of the arrays in an `.npz`, sorted.
 pub fn arrays(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
     let archive = open(name, bytes)?;
@@ -98,14 +106,6 @@ pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
         (None, [only]) => read(only)?.contents(&place(only)),
         (None, _) => Err(wrong(name, "OpenOOD's `conf`, one array, or the name of one", listed)),
     }
-}
-
-fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Box<dyn Source + 'a>>> {
-    open_zip(Cursor::new(bytes)).map_err(|error| damaged(name, error))
-}
-
-fn damaged(name: &str, error: ZipError) -> Error {
-    wrong(name, "a sound .npz", error)
 }
 
 /// OpenOOD's scores, by whether their label is -1.
