@@ -85,7 +85,7 @@ export class Evaluator {
     write(byId("id-hint"), (shapes
       ? "These networks know the built-in set of shapes."
       : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`) +
-      " Or a file of any classifier's scores or logits.");
+      " Or a file of any classifier's scores for known images.");
     this.#sources.measured.take(null);
     this.otherScores();
   }
