@@ -42,15 +42,16 @@ export function scoresOf(idSet, oodSet, size, scoreNames) {
  * Metrics of every score, and curves of the one that is `shown`.
  * @param {import("./analyst.js").Analyst} analyst
  * @param {SidedScore[]} scores
+ * @param {object[] | null} known the metrics, where they were computed before
  * @returns {Promise<{ rows: object[], curves: object, id: Float64Array, ood: Float64Array }>}
  *   rows: per score { id, label, metrics }; id and ood: values of the one shown, sorted
  */
-export async function measure(analyst, scores, shown, definition) {
+export async function measure(analyst, scores, shown, definition, known = null) {
   const { pair } = scores.find(({ id }) => id === shown);
   // Few images in many bins would be a comb.
   const bins = Math.min(BINS_MAX, 8 + Math.round(2 * Math.sqrt(Math.min(pair.id.length, pair.ood.length))));
   const [metrics, curves] = await Promise.all([
-    analyst.ask("metrics", { pairs: scores.map((score) => score.pair), definition }),
+    known ?? analyst.ask("metrics", { pairs: scores.map((score) => score.pair), definition }),
     analyst.ask("curves", { ...pair, bins, points: CURVE_POINTS }),
   ]);
   const rows = scores.map(({ id, label }, i) => ({ id, label, metrics: metrics[i] }));

@@ -86,7 +86,7 @@ export class Evaluator {
       ? "These networks know the built-in set of shapes."
       : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`) +
       " Or a file of any classifier's scores for known images.");
-    this.#sources.measured.take(null);
+    this.#sources.measured.take(undefined);
     this.otherScores();
   }
 

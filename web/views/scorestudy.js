@@ -18,6 +18,8 @@ export class ScoreStudy {
   #score = "";
   /** The scores of the files as they are now, by their key. */
   #read = { key: "", scores: [] };
+  /** The metrics of these scores, by the files' key and the definition. */
+  #metrics = { family: "", known: null };
   #shown = null;
   #turn = Promise.resolve();
 
@@ -108,11 +110,12 @@ export class ScoreStudy {
       this.#on.listed();
     }
     const { scores } = this.#read, score = this.#score;
-    const study = await measure(this.#statistician, scores, score, definition);
+    const family = `${key}|${definition}`;
+    const study = await measure(this.#statistician, scores, score, definition, this.#metrics.family === family ? this.#metrics.known : null);
+    this.#metrics = { family, known: study.rows.map(({ metrics }) => metrics) };
     const current = () => key === this.#files.key && definition === settings.get("definition") && score === this.#score && this.#on.wants(this);
     if (!current()) return;
     const { names } = files, [{ pair }] = scores, counts = { id: pair.id.length, ood: pair.ood.length };
-    const family = `${key}|${definition}`;
     const show = () => {
       const intervals = this.#intervals.known(family, family, false);
       this.#shown = {

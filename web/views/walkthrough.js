@@ -10,14 +10,15 @@ export class WalkThrough {
   kind = "measured";
   #scorer;
   #on;
-  #results = null;
+  /** As stored with the networks in use; null where nothing is, undefined while that is not known. */
+  #results;
   #set = 0;
   #score = "eloc";
 
   /** @param {import("./studyview.js").Events} on */
   constructor(scorer, on) { [this.#scorer, this.#on] = [scorer, on]; }
 
-  /** The results stored with the networks in use; null where there are none. */
+  /** Takes other results; null and undefined as above. */
   take(results) {
     this.#results = results;
     if (this.#set >= this.sets.length) this.#set = 0;
@@ -26,22 +27,26 @@ export class WalkThrough {
   }
 
   get available() { return this.sets.length > 0; }
-  get empty() { return "No measured results are stored with these networks."; }
-  get sets() { return this.#results?.ood.map(({ name }) => name) ?? []; }
+  get empty() {
+    return this.#results === undefined ? "The measured results are being loaded." : "No measured results are stored with these networks.";
+  }
+  get sets() {
+    return this.#results?.ood.map(({ name, epsilon }) => (epsilon === undefined ? name : `${name}, epsilon ${epsilon}`)) ?? [];
+  }
   get set() { return this.#set; }
   set set(index) { this.#set = index; }
   get scores() {
     const measured = new Set(this.#results?.ood[this.#set]?.scores.map(({ score }) => score));
     return this.#scorer.scoreNames.filter(({ id }) => measured.has(id));
   }
-  get score() { return this.#score; }
+  get score() { return this.scores.some(({ id }) => id === this.#score) ? this.#score : this.scores[0]?.id; }
   set score(id) { this.#score = id; }
   get exports() { return { json: false, csv: false }; }
 
   update() {
     if (!this.available) return this.#on.show(this, null);
     const { manifest } = this.#scorer.ensemble;
-    const measured = measuredStudy(this.#results, this.#set, this.#score, this.#scorer.scoreNames);
+    const measured = measuredStudy(this.#results, this.#set, this.score, this.#scorer.scoreNames);
     const { names, counts, rows, curves, shown } = measured;
     const same = ["temperature", "epsilon", "gradient"].every((name) => manifest.odin[name] === this.#results.odin[name]);
     this.#on.show(this, {
