@@ -1,7 +1,7 @@
 // The page's only worker script, in one of three roles, each in a worker of its own:
 //   runner   owns the device and the networks: logits and input gradients;
 //   reader   reads dropped files for one import job and ends with it;
-//   analyst  arithmetic: scores from logits, metrics, intervals, curves, generated images.
+//   analyst  arithmetic: scores from logits or from files of scores, metrics, intervals, curves, generated images.
 //
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
