@@ -11,10 +11,7 @@ use super::{
     contents::{Contents, Logits, some, wrong},
     npy::{self, Array},
 };
-use crate::{
-    error::{Error, Result},
-    images::archive::{Source, open_zip},
-};
+use crate::error::{Error, Result};
 
 /// Most bytes of an array in an `.npz`, which may be far larger than the file.
 const MAX_ARRAY: u64 = 1 << 30;
@@ -53,8 +50,8 @@ impl Array {
     }
 }
 
-fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Box<dyn Source + 'a>>> {
-    open_zip(Cursor::new(bytes)).map_err(|error| damaged(name, error))
+fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Cursor<&'a [u8]>>> {
+    ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, error))
 }
 
 fn damaged(name: &str, error: ZipError) -> Error {

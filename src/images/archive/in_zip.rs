@@ -14,23 +14,14 @@ use zip::{
 use super::{meter::Meter, names::label};
 use crate::error::{Error, Result};
 
-/// Any reader of a zip archive: the zip reader, which is large, is in the program once.
-pub trait Source: Read + Seek {}
-
-impl<R: Read + Seek> Source for R {}
-
-/// Opens a zip archive.
-///
-/// # Errors
-/// Where it has no sound directory.
-pub fn open<'a>(reader: impl Source + 'a) -> std::result::Result<ZipArchive<Box<dyn Source + 'a>>, ZipError> {
-    ZipArchive::new(Box::new(reader))
-}
-
 /// Visits every file by the archive's directory, whatever cannot be read with the reason.
-pub fn read(reader: impl Source, meter: &Meter<'_>, mut visit: impl FnMut(String, Result<Vec<u8>>)) -> Result<()> {
+pub fn read<R: Read + Seek>(
+    reader: R,
+    meter: &Meter<'_>,
+    mut visit: impl FnMut(String, Result<Vec<u8>>),
+) -> Result<()> {
     let damaged = |source| Error::Zip { entries: meter.entries(), source };
-    let mut archive = open(reader).map_err(damaged)?;
+    let mut archive = ZipArchive::new(reader).map_err(damaged)?;
     for index in 0..archive.len() {
         meter.start_entry();
         meter.count_entry()?;

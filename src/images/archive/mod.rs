@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use meter::Meter;
 
 pub use format::Format;
-pub use in_zip::{Source, open as open_zip};
 pub use meter::Limits;
 pub use names::{is_hidden, is_system};
 
