@@ -123,7 +123,7 @@ export class Evaluator {
     if (kind === this.#current) return this.#offer();
     this.#current = kind;
     this.#view.forgetThreshold();
-    this.#view.show(null);
+    this.#show(this.#source, null);
     byId("eval-summary").replaceChildren();
     byId("below-chance").hidden = true;
     this.#offer();
