@@ -39,6 +39,7 @@ export class ScoreStudy {
 
   get available() { return this.#files.count > 0; }
   get empty() {
+    if (this.#files.complete) return "These scores are being measured.";
     const lacking = this.#files.id.length === 0 ? "in-distribution" : "out-of-distribution";
     return `The metrics appear here once the ${lacking} side has its file of scores, too.`;
   }
