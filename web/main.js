@@ -6,8 +6,10 @@
 // begin with scorer.js. A file imports from its own room and the ones below: door, views, engine.
 import { Analyst } from "./engine/analyst.js";
 import { ByteProgress, loadProgram } from "./engine/download.js";
+import { drawings } from "./engine/drawings.js";
 import { IMAGE_BYTES, IMAGE_LIMIT, ImageSet } from "./engine/imageset.js";
 import { Importer } from "./engine/import.js";
+import { isArray } from "./engine/scorefiles.js";
 import { Scorer } from "./engine/scorer.js";
 import { Details } from "./views/details.js";
 import { setUpDevice, showReport } from "./views/device.js";
@@ -20,16 +22,23 @@ import { clearProblems, downloadProblems, notice, problem, say } from "./views/m
 import { Networks } from "./views/networks.js";
 import { ODIN, settings } from "./views/settings.js";
 import { setUpSettings, showSettings } from "./views/settingsform.js";
-import { choosePublished, showPublished } from "./views/tables.js";
+import { choosePublished, showMeasured, showPublished } from "./views/tables.js";
 import { setUpTabs } from "./views/tabs.js";
-import { VERDICTS } from "./views/verdict.js";
+import { VERDICTS, mostProbable } from "./views/verdict.js";
 import { listed, whole } from "./views/words.js";
 import { isBusy, setUpWork, showWork } from "./views/work.js";
 
 /** Size of the program where the server does not say: only the bar depends on it. */
 const PROGRAM_BYTES = 2_600_000;
-/** The mix behind the button for a first try: kind, images (of shapes: a class), seed. */
-const SAMPLES = [["shapes", 2, 7], ["patterns", 16, 7], ["uniform", 4, 7], ["gaussian", 4, 7]];
+/**
+ * The mix behind the button for a first try. Drawings of things, by kind and seed: of sixty seeds of each kind the ones that the
+ * networks for CIFAR-10 are surest about. And what is like nothing: kind, images (of shapes: a class), seed.
+ */
+const DRAWN = [
+  ["ship", 52], ["ship", 43], ["ship", 32], ["airplane", 10], ["airplane", 29], ["airplane", 37],
+  ["truck", 31], ["truck", 23], ["truck", 48], ["automobile", 47], ["automobile", 52], ["automobile", 45],
+];
+const SAMPLES = [["shapes", 1, 7], ["patterns", 10, 7], ["uniform", 4, 7], ["gaussian", 4, 7]];
 
 const bytes = new ByteProgress();
 bytes.expect("program", PROGRAM_BYTES);
@@ -42,7 +51,8 @@ const program = loadProgram((done, total) => {
 });
 
 const asked = new URLSearchParams(location.search).get("backend");
-const analyst = new Analyst(program), statistician = new Analyst(program);
+// The last two are for the evaluator: what is waited for, and what may take long.
+const analyst = new Analyst(program), statistician = new Analyst(program), resampler = new Analyst(program);
 const scorer = new Scorer(program, analyst, ["webgpu", "cpu"].includes(asked) ? asked : null);
 const gallerySet = new ImageSet("images");
 const room = () => IMAGE_LIMIT - scorer.sets.reduce((sum, set) => sum + set.count, 0);
@@ -51,8 +61,13 @@ const details = new Details(scorer, analyst);
 const open = (set, index) => details.open(set, index);
 const gallery = new Gallery(gallerySet, scorer, open);
 const closeDetails = (set) => details.closeOf(set);
-const evaluator = new Evaluator({ scorer, analyst, statistician, importer, open, closeDetails, room });
-const networks = new Networks({ scorer, analyst, program, bytes, leave: () => details.close(), shown: ensembleShown, changed: update });
+const evaluator = new Evaluator({ scorer, analyst, statistician, resampler, importer, open, closeDetails, room });
+const networks = new Networks({ scorer, analyst, program, bytes, leave: () => details.close(), shown: ensembleShown, changed: update,
+  measured(name, results) {
+    showMeasured(name, results, scorer.scoreNames);
+    evaluator.takeMeasured(results);
+  },
+});
 
 scorer.addSet(gallerySet);
 bind();
@@ -66,12 +81,16 @@ function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
   document.documentElement.dataset.weights = name;
   const number = ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten"][folds.length] ?? whole(folds.length);
   byId("lead").textContent = `${number} small ${folds.length === 1 ? "classifier" : "classifiers"}`;
-  const unseen = folds.map((fold) => fold.left_out.length), most = Math.max(...unseen);
-  const never = most === 0 ? "" : `; each has never seen ${unseen.every((count) => count === most) ? "" : "up to "}${most} of them`;
+  const unseen = folds.map((fold) => fold.left_out.length), largest = Math.max(...unseen);
+  const never = largest === 0 ? "" : `; each has never seen ${unseen.every((count) => count === largest) ? "" : "up to "}${largest} of them`;
   write(byId("knows"), classes.length > 20
     ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}${never}.`
     : `They know ${listed(classes)}${never}.`);
   gallery.setClasses(classes);
+  const most = mostProbable(folds, classes.length);
+  byId("gallery-cap").hidden = most === 1;
+  byId("gallery-cap").textContent = `; why a percentage ends at ${Math.round(100 * most)} %`;
+  byId("cap-words").hidden = most === 1;
   choosePublished(dataset);
   evaluator.ensembleChanged();
   showSettings(scorer);
@@ -136,10 +155,13 @@ function follow() {
 /** Takes what was dropped beside the places for it. */
 function takeElsewhere(items) {
   if (settings.get("tab") !== "evaluate") return takeForGallery(items);
-  notice("Drop it on one of the two sides: images like the training images on In-distribution, anything else on the other.", "info");
+  notice("Drop it on one of the two sides: images like the training images, or their scores, on In-distribution, anything else on the other.", "info");
 }
 
 function takeForGallery(items) {
+  if (items.every(isArray)) {
+    return notice("Files of scores are measured on the tab Evaluate: drop them on one of its sides.", "info");
+  }
   settings.set({ tab: "score" });
   importer.read(listed(items.map(({ name }) => name)), gallerySet, items.flatMap(({ files }) => files), { added: galleryGrew });
 }
@@ -151,6 +173,9 @@ function galleryGrew() {
 
 async function trySamples() {
   try {
+    const drawn = DRAWN.slice(0, room());
+    gallerySet.add(drawn.map(([kind, seed]) => `drawing of ${/^a/.test(kind) ? "an" : "a"} ${kind} ${seed}`), drawn.map(([kind]) => kind), drawings(drawn));
+    galleryGrew();
     for (const [kind, count, seed] of SAMPLES) {
       const { images } = await analyst.ask("generate", { kind, count, seed });
       gallerySet.addMade(kind, [], images.subarray(0, room() * IMAGE_BYTES));

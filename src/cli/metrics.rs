@@ -28,7 +28,7 @@ pub struct MetricsArgs {
     id: Vec<PathBuf>,
     #[command(flatten)]
     sets: Sets,
-    /// Column of a .csv or array of an .npz that holds the scores.
+    /// Column of a .csv or array of an .npz that holds the scores; other files beside them are taken as they are.
     #[arg(long, value_name = "NAME")]
     column: Option<String>,
     /// Which scores mean in-distribution.
@@ -185,7 +185,11 @@ pub fn run(args: &MetricsArgs) -> Result<()> {
 
 impl MetricsArgs {
     fn read(&self, paths: &[PathBuf]) -> Result<Vec<(String, Contents)>> {
-        paths.iter().map(|path| read(path, self.column.as_deref())).collect()
+        // Files with columns take one beside others that have none; where none has any, the reader says so.
+        let sets = self.sets.0.iter().flat_map(|(_, files)| named(files).1);
+        let is_mixed = self.column.is_some() && self.id.iter().cloned().chain(sets).any(|path| has_columns(&path));
+        let column = |path: &Path| self.column.as_deref().filter(|_| !is_mixed || has_columns(path));
+        paths.iter().map(|path| read(path, column(path))).collect()
     }
 
     /// The scores of both sides.
@@ -245,6 +249,11 @@ fn named(files: &[PathBuf]) -> (Option<String>, Vec<PathBuf>) {
 /// The name of a file without its folder and extension.
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or(OsStr::new("scores")).to_string_lossy().into_owned()
+}
+
+fn has_columns(path: &Path) -> bool {
+    let columns = fs::read(path).ok().and_then(|bytes| files::columns(&path.display().to_string(), &bytes).ok());
+    columns.is_some_and(|columns| !columns.is_empty())
 }
 
 fn read(path: &Path, column: Option<&str>) -> Result<(String, Contents)> {

@@ -5,7 +5,8 @@
 //! is for workers only.
 //!
 //! In: typed arrays and files of the browser. Out: the same and plain objects. Start with [`detector`], which holds the networks,
-//! and [`ensemble`], which makes scores of their logits; [`files`] reads what was dropped, [`measure`] compares sets of scores.
+//! and [`ensemble`], which makes scores of their logits; [`files`] reads what was dropped, [`measure`] compares sets of scores, and
+//! [`scorefiles`] those that other programs wrote.
 
 use wasm_bindgen::prelude::*;
 
@@ -18,6 +19,7 @@ mod files;
 mod generate;
 mod js;
 mod measure;
+mod scorefiles;
 
 unsafe extern "C" {
     /// Made by the linker: runs the static constructors of all crates.

@@ -234,6 +234,22 @@ fn runs_are_put_together() {
     refused(&mut run(&["a.json", "c.json"]), &["c.json", "expected results of"]);
 }
 
+#[test]
+fn a_column_is_of_the_files_that_have_some() {
+    let folder = scratch();
+    let write = |name: &str, contents: &str| fs::write(folder.path().join(name), contents).unwrap();
+    write("id.csv", "index,score\n1,4\n2,3\n3,2\n");
+    write("ood.txt", "1\n3\n");
+    let run = |flags: &[&str]| {
+        let mut command = eloc();
+        command.current_dir(folder.path()).args(["metrics", "--resamples", "0", "--column", "score"]).args(flags);
+        command
+    };
+    let table = stdout(&mut run(&["--id", "id.csv", "--ood", "ood.txt"]));
+    assert!(table.lines().last().unwrap().contains(" 75.00 "), "{table}");
+    refused(&mut run(&["--id", "ood.txt", "--ood", "ood.txt"]), &["ood.txt", "a .csv or .npz to take `score` from"]);
+}
+
 /// In 1, 2 and out 3, which is the wrong way round.
 #[test]
 fn scores_below_chance_offer_the_switch() {

@@ -139,6 +139,23 @@ test("CPU: the evaluator's table is the command line's, which does its exported 
     for (const kind of ["brick", "sand"]) assert.equal(rows.match(new RegExp(`kinds/${kind}/`, "g"))?.length, 2, rows);
   }));
 
+test("CPU: of the pictures to try, the networks know the drawn things and not the rest",
+  visit("/?backend=cpu", {}, async ({ page }) => {
+    await until(page, ["ready"]);
+    await page.click("#try");
+    await until(page, ["idle"]);
+    await page.setViewportSize({ width: 1400, height: 3000 });
+    await page.waitForFunction(() => document.querySelectorAll("#gallery .card").length === Number(document.querySelector("#gallery-summary").dataset.total));
+    const cards = await page.locator("#gallery .card").evaluateAll((all) => all.map((card) =>
+      ({ drawn: /drawing of/.test(card.textContent), verdict: card.dataset.verdict, score: card.querySelector(".card-score").textContent })));
+    const known = (drawn) => cards.filter((card) => card.drawn === drawn && card.verdict === "known").length;
+    assert.equal(known(true), 12, JSON.stringify(cards));
+    assert.ok(known(false) <= 5, JSON.stringify(cards));
+    for (const { score } of cards) assert.match(score, /^-?[\d.]+, known from 1$/);
+    await page.click("#gallery-words summary");
+    assert.match(await page.locator("#gallery-words").textContent(), /why a percentage ends at 80 %.*1 is the threshold/s);
+  }));
+
 test("CPU: cancelling stops the work within a second, and it can be gone on with",
   visit("/?backend=cpu#tab=evaluate", {}, async ({ page }) => {
     await until(page, ["ready"]);

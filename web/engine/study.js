@@ -6,9 +6,6 @@ export const METRICS = [
   ["aupr_in", "AUPR-In"], ["aupr_out", "AUPR-Out"],
 ];
 
-/** Settings of the bootstrap: fewer resamples while scores still come in. */
-const RESAMPLES = { live: 200, final: 1000 };
-const SEED = 0;
 const BINS_MAX = 60;
 const CURVE_POINTS = 400;
 /** With fewer images on a side, all folds say less than one fold says about more images. */
@@ -32,39 +29,54 @@ export function extent(idSet, oodSet, folds) {
 }
 
 /**
- * Metrics of every score, and curves of one.
- * @param {import("./analyst.js").Analyst} analyst
- * @returns {Promise<{ rows: object[], curves: object, id: Float64Array, ood: Float64Array }>}
- *   rows: per score { id, label, metrics }; id and ood: values of `score`, sorted
+ * Scores of two sides to measure.
+ * @typedef {{ id: string, label: string, pair: { id: Float64Array, ood: Float64Array } }} SidedScore
  */
-export async function compare(analyst, idSet, oodSet, size, { scoreNames, score, definition }) {
-  const pairs = scoreNames.map(({ id }) => pair(idSet, oodSet, size, id));
-  const shown = pairs[scoreNames.findIndex(({ id }) => id === score)];
+
+/** Every score of two image sets, as far as `size` says. @returns {SidedScore[]} */
+export function scoresOf(idSet, oodSet, size, scoreNames) {
+  return scoreNames.map(({ id, label }) => ({ id, label, pair: pairOf(idSet, oodSet, size, id) }));
+}
+
+/**
+ * Metrics of every score, and curves of the one that is `shown`.
+ * @param {import("./analyst.js").Analyst} analyst
+ * @param {SidedScore[]} scores
+ * @param {object[] | null} known the metrics, where they were computed before
+ * @returns {Promise<{ rows: object[], curves: object, id: Float64Array, ood: Float64Array }>}
+ *   rows: per score { id, label, metrics }; id and ood: values of the one shown, sorted
+ */
+export async function measure(analyst, scores, shown, definition, known = null) {
+  const { pair } = scores.find(({ id }) => id === shown);
   // Few images in many bins would be a comb.
-  const bins = Math.min(BINS_MAX, 8 + Math.round(2 * Math.sqrt(Math.min(size.id, size.ood))));
+  const bins = Math.min(BINS_MAX, 8 + Math.round(2 * Math.sqrt(Math.min(pair.id.length, pair.ood.length))));
   const [metrics, curves] = await Promise.all([
-    analyst.ask("metrics", { pairs, definition }),
-    analyst.ask("curves", { ...shown, bins, points: CURVE_POINTS }),
+    known ?? analyst.ask("metrics", { pairs: scores.map((score) => score.pair), definition }),
+    analyst.ask("curves", { ...pair, bins, points: CURVE_POINTS }),
   ]);
-  const rows = scoreNames.map(({ id, label }, i) => ({ id, label, metrics: metrics[i] }));
-  return { rows, curves, id: shown.id.sort(), ood: shown.ood.sort() };
+  const rows = scores.map(({ id, label }, i) => ({ id, label, metrics: metrics[i] }));
+  return { rows, curves, id: pair.id.slice().sort(), ood: pair.ood.slice().sort() };
 }
 
 /** Metrics of the ensemble's score. */
 export async function elocMetrics(analyst, idSet, oodSet, size, definition) {
-  const [metrics] = await analyst.ask("metrics", { pairs: [pair(idSet, oodSet, size, "eloc")], definition });
+  const [metrics] = await analyst.ask("metrics", { pairs: [pairOf(idSet, oodSet, size, "eloc")], definition });
   return metrics;
 }
 
-/** Bootstrap intervals of the ensemble's score. */
-export function elocIntervals(analyst, idSet, oodSet, size, { definition, final }) {
-  const resamples = final ? RESAMPLES.final : RESAMPLES.live;
-  return analyst.ask("intervals", { ...pair(idSet, oodSet, size, "eloc"), definition, resamples, seed: SEED });
+/** Values of a score on both sides, as far as `size` says. */
+function pairOf(idSet, oodSet, size, score) {
+  return { id: idSet.scores[score].slice(0, size.id), ood: oodSet.scores[score].slice(0, size.ood) };
 }
 
-/** Values of a score on both sides, as far as `size` says. */
-function pair(idSet, oodSet, size, score) {
-  return { id: idSet.scores[score].slice(0, size.id), ood: oodSet.scores[score].slice(0, size.ood) };
+/** The metrics as the module's table takes them; with intervals where all rows have some. */
+export function tableOf({ rows, definition, counts }) {
+  const sound = rows.filter(({ metrics }) => !metrics.error);
+  const whole = sound.every(({ intervals }) => intervals);
+  const scores = sound.map(({ label, metrics, intervals }) => ({
+    score: label, ...Object.fromEntries(METRICS.map(([key]) => [key, metrics[key] ?? null])), ...(whole ? { intervals } : {}),
+  }));
+  return { definition, id_images: counts.id, ood_images: counts.ood, scores };
 }
 
 /** Share of `sorted` that is at least `threshold`: the true or false positive rate. */

@@ -1,7 +1,7 @@
 // The page's only worker script, in one of three roles, each in a worker of its own:
 //   runner   owns the device and the networks: logits and input gradients;
 //   reader   reads dropped files for one import job and ends with it;
-//   analyst  arithmetic: scores from logits, metrics, intervals, curves, generated images.
+//   analyst  arithmetic: scores from logits or from files of scores, metrics, intervals, curves, generated images.
 //
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
@@ -68,8 +68,20 @@ const ANSWERS = {
   },
   intervals({ id, ood, definition, resamples, seed }) { return eloc.intervals(id, ood, definition, resamples, seed); },
   curves({ id, ood, bins, points }) { return eloc.curves(id, ood, bins, points); },
+  async scoreFile({ file, name }) { return eloc.scoreFile(name, await bytesOf(file, name)); },
+  async scorePairs({ id, ood, known }) {
+    const read = (files) => Promise.all(files.map(async ({ file, ...rest }) => ({ ...rest, bytes: await bytesOf(file, rest.name) })));
+    return eloc.scorePairs(await read(id), await read(ood), known);
+  },
+  tableAs({ table, format }) { return eloc.tableAs(table, format); },
+  definitions() { return eloc.definitions(); },
   generate({ kind, count, seed }) { return eloc.generate(kind, count, seed); },
 };
+
+async function bytesOf(file, name) {
+  const buffer = await file.arrayBuffer().catch((error) => { throw new Error(`${name}: ${error.message}`); });
+  return new Uint8Array(buffer);
+}
 
 /** Without its script a worker is of no use; the page finds out why that is missing. */
 function unloaded({ message }) {

@@ -1,48 +1,74 @@
-// The evaluator: what the scores of its two sides say about the detector, kept up to date, and the files to take away.
-import { METRICS, compare, elocIntervals, elocMetrics, extent } from "../engine/study.js";
-import { byId, el, onClick, table, throttled, write } from "./dom.js";
-import { csvOf, download, evaluationOf } from "./export.js";
+// The evaluator: shows one of three studies, the walk through stored results, the visitor's images or the visitor's scores, and
+// gives the files to take away. The two sides are where images and files of scores come in.
+import { Intervals } from "../engine/intervals.js";
+import { parted } from "../engine/scorefiles.js";
+import { tableOf } from "../engine/study.js";
+import { byId, el, onClick, write } from "./dom.js";
+import { download } from "./export.js";
+import { ImageStudy } from "./imagestudy.js";
 import { notice } from "./messages.js";
+import { Mistakes } from "./mistakes.js";
+import { ScoreStudy } from "./scorestudy.js";
 import { settings } from "./settings.js";
 import { Sides } from "./sides.js";
 import { StudyView } from "./studyview.js";
-import { json, percent } from "./words.js";
+import { publishedBeside } from "./tables.js";
+import { WalkThrough } from "./walkthrough.js";
 
-/** The panel; sides.js has the sets, studyview.js shows what comes of them. */
+/** The ending and type of each form of the table. */
+const FORMS = { csv: ["csv", "text/csv"], markdown: ["md", "text/markdown"], latex: ["tex", "application/x-tex"] };
+
+/** The panel. */
 export class Evaluator {
   #scorer;
-  #analyst;
   #statistician;
-  #importer;
   #sides;
   #view;
-  #working = false;
-  #again = false;
-  #intervals = { key: "", value: null };
+  /** By kind, in the order of the choice. */
+  #sources;
+  #current = "measured";
 
-  /** @param {{ scorer, analyst, statistician, importer, open, closeDetails, room }} parts */
-  constructor({ scorer, analyst, statistician, importer, open, closeDetails, room }) {
-    [this.#scorer, this.#analyst, this.#statistician, this.#importer] = [scorer, analyst, statistician, importer];
-    this.#view = new StudyView(scorer, open);
-    this.update = throttled(() => this.#update(), 700);
+  /** @param {{ scorer, analyst, statistician, resampler, importer, open, closeDetails, room }} parts */
+  constructor({ scorer, analyst, statistician, resampler, importer, open, closeDetails, room }) {
+    [this.#scorer, this.#statistician] = [scorer, statistician];
+    const mistakes = new Mistakes(scorer, open);
+    this.#view = new StudyView(analyst.ask("definitions"), (study, threshold) => mistakes.show(study, threshold));
+    const on = {
+      listed: () => this.#offer(),
+      otherScores: () => this.#view.forgetThreshold(),
+      show: (source, study) => this.#show(source, study),
+      failed: (source, error) => this.#failed(source, error),
+      wants: (source) => source.kind === this.#current,
+    };
     this.#sides = new Sides({ scorer, analyst, importer, room }, {
       listed: () => this.#offer(),
-      changed: () => this.update(),
+      changed: () => this.#sources.images.update(),
       otherShown: () => this.#view.forgetThreshold(),
       removed: closeDetails,
     });
-    for (const button of document.querySelectorAll("[data-generate]")) {
-      onClick(button, () => this.#sides.generate(button.dataset.generate, button.dataset.side));
-    }
-    byId("eval-score").addEventListener("input", () => this.otherScores());
-    byId("export-json").addEventListener("click", () => this.#exportJson());
-    byId("export-eval-csv").addEventListener("click", () =>
-      scorer.ensemble && download("eloc-evaluation.csv", "text/csv", csvOf(scorer, this.#sides.sets, scorer.scoreNames)));
-    byId("eval-clear").addEventListener("click", () => this.#sides.clear());
+    this.#sources = {
+      measured: new WalkThrough(scorer, on),
+      images: new ImageStudy({ scorer, analyst, statistician, intervals: new Intervals(resampler), importer, sides: this.#sides }, on),
+      scores: new ScoreStudy({ statistician, intervals: new Intervals(resampler) }, on),
+    };
+    this.#bind();
+    this.#offer();
   }
 
-  /** Takes dropped or picked items for the side "id" or "ood". */
-  take(side, items) { this.#sides.take(side, items); }
+  get #source() { return this.#sources[this.#current]; }
+
+  /** Takes dropped or picked items for the side "id" or "ood": images, or files of scores. */
+  async take(side, items) {
+    const { scores, others } = parted(items);
+    if (others.length > 0) {
+      this.#sides.take(side, others);
+      this.#turnTo("images");
+    }
+    if (scores.length > 0 && await this.#sources.scores.take(side, scores)) this.#turnTo("scores");
+  }
+
+  /** Scores came in, or the definition of the metrics is another. */
+  update() { this.#source.update(); }
 
   /** Other scores are to be shown, or the same of other networks or settings. */
   otherScores() {
@@ -56,97 +82,111 @@ export class Evaluator {
     const shapes = manifest.dataset === "shapes";
     byId("generate-id-shapes").hidden = !shapes;
     const file = { cifar10: "test_batch.bin", cifar100: "test.bin" }[manifest.dataset];
-    write(byId("id-hint"), shapes
+    write(byId("id-hint"), (shapes
       ? "These networks know the built-in set of shapes."
-      : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`);
-    const before = byId("eval-score").value;
-    byId("eval-score").replaceChildren(...this.#scorer.scoreNames.map(({ id, label }) => el("option", { value: id }, label)));
-    if (before) byId("eval-score").value = before;
+      : `Images of ${manifest.dataset}${file ? `, such as its test file ${file}` : " that these networks were not trained on"}.`) +
+      " Or a file of any classifier's scores for known images.");
+    this.#sources.measured.take(undefined);
     this.otherScores();
   }
 
-  /** Exports wait for the last score: a file must say what all folds say. */
+  /** The results stored with the networks in use; null where there are none. */
+  takeMeasured(results) { this.#sources.measured.take(results); }
+
+  #bind() {
+    for (const button of document.querySelectorAll("[data-generate]")) {
+      onClick(button, async () => {
+        await this.#sides.generate(button.dataset.generate, button.dataset.side);
+        this.#turnTo("images");
+      });
+    }
+    for (const kind of Object.keys(this.#sources)) byId(`show-${kind}`).addEventListener("input", () => this.#turnTo(kind));
+    byId("eval-ood-choice").addEventListener("input", () => {
+      this.#source.set = byId("eval-ood-choice").selectedIndex;
+      this.otherScores();
+    });
+    byId("eval-score").addEventListener("input", () => {
+      this.#source.score = byId("eval-score").value;
+      this.otherScores();
+    });
+    onClick(byId("export-json"), () => this.#exported(() => this.#source.exports.json && this.#source.exportJson()));
+    byId("export-eval-csv").addEventListener("click", () => this.#sources.images.exportCsv());
+    onClick(byId("export-table"), () => this.#exported(() => this.#exportTable(byId("export-form").value)));
+    byId("eval-clear").addEventListener("click", () => {
+      this.#sides.clear();
+      this.#sources.scores.clear();
+    });
+  }
+
+  /** Shows another study. */
+  #turnTo(kind) {
+    if (kind === this.#current) return this.#offer();
+    this.#current = kind;
+    this.#view.forgetThreshold();
+    this.#show(this.#source, null);
+    byId("eval-summary").replaceChildren();
+    byId("below-chance").hidden = true;
+    this.#offer();
+    this.update();
+  }
+
+  /** What can be chosen and taken away now. */
   #offer() {
-    const { sets, idSet, oodSets } = this.#sides;
-    const folds = this.#scorer.ensemble?.manifest.folds.length;
-    const done = sets.every((set) => set.count > 0 && set.prefix(folds) === set.count);
-    byId("export-json").disabled = !(idSet && oodSets.length && done && !sets.some((set) => this.#importer.reads(set)));
-    byId("export-eval-csv").disabled = sets.length === 0 || !this.#scorer.ensemble;
+    // The last of what was dropped is gone.
+    if (this.#sources && this.#current !== "measured" && !this.#source.available) return this.#turnTo("measured");
+    for (const [kind, source] of Object.entries(this.#sources ?? {})) {
+      byId(`show-${kind}`).checked = kind === this.#current;
+      byId(`show-${kind}-label`).hidden = kind !== "measured" && !source.available;
+    }
+    if (!this.#sources) return;
+    byId("show").hidden = !this.#sources.images.available && !this.#sources.scores.available;
+    const { sets, set, scores, score, exports } = this.#source;
+    fill(byId("eval-ood-choice"), sets.map((name) => ["", name]));
+    byId("eval-ood-choice").selectedIndex = set;
+    fill(byId("eval-score"), scores.map(({ id, label }) => [id, label]));
+    byId("eval-score").value = score;
+    byId("scores-options").hidden = this.#current !== "scores";
+    byId("export-json").disabled = !exports.json;
+    byId("export-eval-csv").disabled = !this.#sources.images.exports.csv;
+    byId("export-table").disabled = !this.#view.study;
+    byId("eval-clear").disabled = !this.#sources.images.available && !this.#sources.scores.available;
   }
 
-  async #update() {
-    this.#offer();
-    // One at a time; what comes meanwhile is one more round.
-    if (this.#working) { this.#again = true; return; }
-    this.#working = true;
+  #show(source, study) {
+    if (source.kind !== this.#current) return;
+    byId("metrics-problem").textContent = study?.rows.find(({ metrics }) => metrics.error)?.metrics.error ?? "";
+    byId("study-empty").hidden = Boolean(study);
+    write(byId("study-empty"), source.empty);
+    this.#view.show(study);
+    if (study) publishedBeside(byId("beside"), this.#scorer.ensemble?.manifest.dataset, source.kind === "scores" ? "" : study.names.ood);
+    byId("export-table").disabled = !study;
+  }
+
+  #failed(source, error) {
+    if (source.kind !== this.#current) return;
+    this.#show(source, null);
+    byId("study-empty").hidden = true;
+    byId("metrics-problem").textContent = error.message;
+  }
+
+  async #exported(work) {
     try {
-      await this.#study();
+      await work();
     } catch (error) {
-      byId("metrics-problem").textContent = error.message;
-    } finally {
-      this.#working = false;
-    }
-    if (this.#again) {
-      this.#again = false;
-      this.update();
+      notice(`The file could not be made. ${error.message}`, "error");
     }
   }
 
-  async #study() {
-    const { ensemble, scoreNames } = this.#scorer;
-    const { idSet, oodSet } = this.#sides;
-    const size = ensemble && idSet && oodSet && extent(idSet, oodSet, ensemble.manifest.folds.length);
-    byId("study-empty").hidden = Boolean(size);
-    if (!size) return this.#view.hide();
-    const definition = settings.get("definition"), score = byId("eval-score").value || "eloc";
-    const reading = this.#importer.reads(idSet) || this.#importer.reads(oodSet);
-    const busy = reading || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
-    const scoreLabel = scoreNames.find(({ id }) => id === score).label;
-    const generation = () => `${idSet.generation}|${oodSet.generation}`;
-    const made = generation();
-    const current = () => made === generation() && idSet === this.#sides.idSet && oodSet === this.#sides.oodSet;
-    const study = await compare(this.#statistician, idSet, oodSet, size, { scoreNames, score, definition });
-    // The networks, the settings or the sets may have been changed meanwhile: then these numbers are of no more use.
-    if (!current()) return;
-    const key = [made, definition, size.folds].join("|");
-    const grown = `${key}|${size.id}|${size.ood}|${busy}`;
-    const show = () => {
-      const { key: of, value } = this.#intervals;
-      // While images still come, the intervals of fewer images do.
-      const fit = of === grown || busy && of.startsWith(`${key}|`);
-      this.#view.show({ ...study, idSet, oodSet, size, score, scoreLabel, busy, intervals: fit ? value : null });
-    };
-    show();
-    await this.#summary(idSet, ensemble.manifest.folds.length, definition);
-    if (this.#intervals.key === grown || !current()) return;
-    const value = await elocIntervals(this.#statistician, idSet, oodSet, size, { definition, final: !busy });
-    this.#intervals = { key: grown, value };
-    if (current()) show();
+  async #exportTable(form) {
+    const [ending, type] = FORMS[form];
+    download(`eloc-metrics.${ending}`, type, `${await this.#statistician.ask("tableAs", { table: tableOf(this.#view.study), format: form })}\n`);
   }
+}
 
-  /** The ensemble's score on every out-of-distribution set. */
-  async #summary(idSet, folds, definition) {
-    const rows = [];
-    for (const set of this.#sides.oodSets) {
-      const size = extent(idSet, set, folds);
-      if (!size) continue;
-      const metrics = await elocMetrics(this.#statistician, idSet, set, size, definition);
-      rows.push([set.name, String(size.ood), ...METRICS.map(([key]) => percent(metrics[key]))]);
-    }
-    byId("eval-summary").replaceChildren(rows.length > 1
-      ? table("ELOC on every set, in percent", ["Out-of-distribution set", "Images", ...METRICS.map(([, label]) => label)], rows)
-      : "");
-  }
-
-  async #exportJson() {
-    this.#offer();
-    if (byId("export-json").disabled) return;
-    const { idSet, oodSets } = this.#sides;
-    try {
-      const content = await evaluationOf(this.#scorer, this.#analyst, idSet, oodSets, settings.get("definition"));
-      download("eloc-evaluation.json", "application/json", json(content));
-    } catch (error) {
-      notice(`The report could not be made. ${error.message}`, "error");
-    }
-  }
+/** Puts options into a choice, where they are not there already: an open list would close. */
+function fill(select, options) {
+  const state = JSON.stringify(options);
+  if (select.dataset.filled === state) return;
+  select.dataset.filled = state;
+  select.replaceChildren(...options.map(([value, text]) => el("option", value ? { value } : {}, text)));
 }

@@ -2,7 +2,7 @@
 //
 // `answers` are those of Scorer.explain, in the manifest's order: fewer than the manifest's folds while some are on their way.
 import { byId, el, paint, table } from "./dom.js";
-import { leastScore } from "./verdict.js";
+import { leastScore, mostProbable } from "./verdict.js";
 import { listed, percent } from "./words.js";
 
 /** Classes shown with a bar; of a hundred classes the rest are all but zero. */
@@ -47,7 +47,7 @@ export function showClasses(manifest, answers, { before, after }) {
 /** The most that a class can have: a fold gives 0 to those that it never saw. */
 function ceiling(manifest, answers) {
   const folds = answers.map(({ fold }) => manifest.folds.find(({ number }) => number === fold));
-  const most = Math.max(...manifest.classes.map((_, c) => folds.filter(({ kept }) => kept.includes(c)).length)) / folds.length;
+  const most = mostProbable(folds, manifest.classes.length);
   return most < 1 ? `; ${percent(most)} at most, since no class is known to all folds` : "";
 }
 

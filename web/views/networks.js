@@ -6,7 +6,6 @@ import { evictStale, siteEnsemble, siteResults, siteWeights, useSiteFold } from 
 import { byId, el, throttled } from "./dom.js";
 import { notice, problem } from "./messages.js";
 import { settings } from "./settings.js";
-import { showMeasured } from "./tables.js";
 
 /** Networks from this size on are announced: the compact ones take a tenth of it. */
 const LARGE_BYTES = 64 * 2 ** 20;
@@ -26,6 +25,7 @@ export class Networks {
   #bytes;
   #leave;
   #shown;
+  #measured;
   #changed;
   /** @type {{ name: string }[]} the site's, the default first */
   #offered = [];
@@ -41,12 +41,13 @@ export class Networks {
   /**
    * @param {{ scorer, analyst, program: Promise<import("../engine/download.js").Program>,
    *   bytes: import("../engine/download.js").ByteProgress, leave: () => void,
-   *   shown: (ensemble: EnsembleFiles) => void, changed: () => void }} parts leave is called before another ensemble
-   *   scores, shown once its manifest is read, and changed whenever more of it is here
+   *   shown: (ensemble: EnsembleFiles) => void, measured: (name: string, results: object | null) => void, changed: () => void }} parts
+   *   leave is called before another ensemble scores, shown once its manifest is read, measured with the results that are stored
+   *   with it, and changed whenever more of it is here
    */
-  constructor({ scorer, analyst, program, bytes, leave, shown, changed }) {
+  constructor({ scorer, analyst, program, bytes, leave, shown, measured, changed }) {
     [this.#scorer, this.#analyst, this.#program, this.#bytes] = [scorer, analyst, program, bytes];
-    [this.#leave, this.#shown, this.#changed] = [leave, shown, changed];
+    [this.#leave, this.#shown, this.#measured, this.#changed] = [leave, shown, measured, changed];
     bytes.addEventListener("change", throttled(() => this.#showBytes(), 50));
     byId("weights").addEventListener("input", () => this.#choose(byId("weights").value));
     byId("retry").addEventListener("click", () => this.#retry());
@@ -125,6 +126,7 @@ export class Networks {
     byId("weights").value = name;
     if (!brought) settings.set({ weights: name === this.#offered[0].name ? null : name });
     this.#shown(ensemble);
+    this.#results(ensemble, current);
     for (const [position, fold] of manifest.folds.entries()) {
       if (!current()) return;
       await this.#load(name, fold, position, brought);
@@ -134,7 +136,6 @@ export class Networks {
     performance.mark("eloc:loaded");
     byId("load").hidden = true;
     this.#changed();
-    await this.#measured(ensemble);
     if (!brought) await evictStale(name, manifest, this.#offered.map((entry) => entry.name)).catch(() => {});
   }
 
@@ -175,12 +176,13 @@ export class Networks {
   }
 
   /** The networks score without results of the command line, so these must not stand in their way. */
-  async #measured({ name, own, results }) {
-    const { scoreNames } = this.#scorer;
+  async #results({ name, own, results }, current) {
     try {
-      showMeasured(name, own ? results : await siteResults(name), scoreNames);
+      const found = own ? results : await siteResults(name);
+      if (current()) this.#measured(name, found);
     } catch {
-      showMeasured(name, null, scoreNames);
+      if (!current()) return;
+      this.#measured(name, null);
       notice(`The results stored with "${name}" cannot be shown.`, "warning");
     }
   }

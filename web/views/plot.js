@@ -3,7 +3,7 @@
 import { svg } from "./dom.js";
 
 const WIDTH = 440, HEIGHT = 280;
-const LEFT = 52, RIGHT = 14, TOP = 32, BOTTOM = 44;
+const LEFT = 60, RIGHT = 14, TOP = 32, BOTTOM = 44;
 
 /**
  * Two histograms over each other, as fractions of their sets, with the threshold.

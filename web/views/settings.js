@@ -19,7 +19,7 @@ const VALID = {
   epsilon: (text) => number(text, 0, EPSILON_MAX),
   temperature: (text) => number(text, 1, TEMPERATURE_MAX),
   gradient: (text) => (["cross-entropy", "entropy"].includes(text) ? text : undefined),
-  definition: (text) => (["standard", "reference"].includes(text) ? text : undefined),
+  definition: (text) => (["standard", "reference", "openood"].includes(text) ? text : undefined),
   tab: (text) => (["score", "evaluate", "device"].includes(text) ? text : undefined),
   sort: (text) => (/^(added|score|name|class|verdict)(-down)?$/.test(text) ? text : undefined),
 };

@@ -30,10 +30,6 @@ export class Sides {
    */
   constructor({ scorer, analyst, importer, room }, on) {
     [this.#scorer, this.#analyst, this.#importer, this.#room, this.#on] = [scorer, analyst, importer, room, on];
-    byId("eval-ood-choice").addEventListener("input", () => {
-      this.#choose(this.oodSets[byId("eval-ood-choice").selectedIndex]);
-      on.changed();
-    });
   }
 
   get sets() { return [this.idSet, ...this.oodSets].filter(Boolean); }
@@ -68,7 +64,7 @@ export class Sides {
       const count = images.length / IMAGE_BYTES;
       const set = known ? this.#knownSet("shapes") : this.#newOodSet(`${kind}:${count}`);
       set.addMade(kind, classes ?? [], images);
-      if (!known) this.#choose(set);
+      if (!known) this.choose(set);
       this.#scorer.resume();
     } catch (error) {
       notice(`These images could not be made. ${error.message}`, "error");
@@ -110,7 +106,7 @@ export class Sides {
     this.#importer.read(name, set, files, { limit,
       added: () => {
         // Only what can be read is shown.
-        if (first && set !== this.idSet) this.#choose(set);
+        if (first && set !== this.idSet) this.choose(set);
         first = false;
         this.#scorer.resume();
         this.#list();
@@ -128,7 +124,8 @@ export class Sides {
     this.#list();
   }
 
-  #choose(set) {
+  /** Shows this out-of-distribution set. */
+  choose(set) {
     this.#chosen = set;
     this.#on.otherShown();
   }
@@ -152,9 +149,6 @@ export class Sides {
       row.dataset.count = set.count;
       write(row.firstChild, `${set.name}: ${plural(set.count, "image")}` + (this.#importer.unread(set) ? "; the rest is not read yet" : ""));
     }
-    byId("eval-ood-choice").replaceChildren(...this.oodSets.map(({ name }) => el("option", {}, name)));
-    byId("eval-ood-choice").selectedIndex = this.oodSets.indexOf(this.oodSet);
-    byId("eval-clear").disabled = this.sets.length === 0;
     this.#on.listed();
   }
 

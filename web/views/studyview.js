@@ -1,87 +1,112 @@
-// Shows one comparison: the metric table, the plots with their tables, the threshold and the worst mistakes.
-import { METRICS, acceptedShare, lowestFirst } from "../engine/study.js";
-import { fillCard, newCard } from "./card.js";
+// Shows one study, of whatever origin: the metric table, the plots with their tables, and the threshold.
+import { METRICS } from "../engine/study.js";
 import { byId, el, table, write } from "./dom.js";
 import { downloadPlot } from "./export.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
-import { calibrated } from "./verdict.js";
-import { percent, plural, whole } from "./words.js";
+import { percent, whole } from "./words.js";
 
 /** Rows of the tables beside the plots. */
 const ROWS = 20;
 const STEPS = 1000;
-const WORST = 12;
+
+/**
+ * What is shown.
+ * @typedef {object} Study
+ * @property {string} kind where it comes from: "measured", "images" or "scores"
+ * @property {{ id: string, ood: string }} names of both sides
+ * @property {{ id: number, ood: number }} counts of their images
+ * @property {string} sentence what is compared
+ * @property {string[]} notes what has to be known beside the table
+ * @property {{ id: string, label: string, metrics: object, intervals?: object }[]} rows one for each score
+ * @property {string} shown the score of the plots, by its id
+ * @property {string} label the same score in words
+ * @property {string} definition of the metrics
+ * @property {object | null} curves as the module gives them; null where there are none
+ * @property {((threshold: number) => { tpr: number, fpr: number }) | null} at shares of both sides from a threshold on
+ * @property {number | null} calibrated the networks' own threshold, where it holds
+ * @property {boolean} thinned whether the curves have only a few of their points
+ * @property {boolean} final whether nothing more comes
+ */
+
+/**
+ * What a study tells the evaluator. `source` is the study itself.
+ * @typedef {object} Events
+ * @property {() => void} listed what there is to choose has changed
+ * @property {() => void} otherScores a threshold that was chosen means nothing any more
+ * @property {(source, study: Study | null) => void} show here is what to show
+ * @property {(source, error: Error) => void} failed it cannot be measured
+ * @property {(source) => boolean} wants whether this study is the one that is shown
+ */
 
 /** The view; `show` gives it something to show. */
 export class StudyView {
-  #scorer;
-  #open;
+  #definitions;
+  #thresholdMoved;
+  /** @type {Study | null} */
   #study = null;
   /** Chosen by the visitor, or null: 95% of the known side. */
   #threshold = null;
-  #mistakes = "";
 
-  constructor(scorer, open) {
-    this.#scorer = scorer;
-    this.#open = open;
+  /**
+   * @param {Promise<{ id: string, words: string }[]>} definitions of the metrics, in words
+   * @param {(study: Study, threshold: number) => void} thresholdMoved is called with every threshold that is shown
+   */
+  constructor(definitions, thresholdMoved) {
+    this.#thresholdMoved = thresholdMoved;
+    definitions.then((all) => {
+      this.#definitions = new Map(all.map(({ id, words }) => [id, words]));
+      if (this.#study) this.#words();
+    }, () => {});
     byId("threshold").addEventListener("input", () => {
       const { idHistogram: { low, high } } = this.#study.curves;
       this.#moveTo(low + (Number(byId("threshold").value) / STEPS) * (high - low));
     });
     byId("threshold-reset").addEventListener("click", () => this.#moveTo(null));
-    byId("threshold-calibrated").addEventListener("click", () => this.#moveTo(this.#scorer.ensemble.manifest.threshold));
+    byId("threshold-calibrated").addEventListener("click", () => this.#moveTo(this.#study.calibrated));
     for (const name of ["histogram", "roc", "pr"]) {
       byId(`${name}-svg`).addEventListener("click", () => downloadPlot(`eloc-${name}.svg`, byId(`plot-${name}`).querySelector("svg")));
     }
   }
 
+  /** What is shown; null for nothing. */
+  get study() { return this.#study; }
+
   /** Other scores are shown: a threshold of the last ones means nothing for them. */
   forgetThreshold() { this.#threshold = null; }
 
-  /**
-   * @param {{ idSet, oodSet, size, score, scoreLabel, rows, curves, id, ood, intervals: object | null, busy: boolean }} study
-   */
+  /** @param {Study | null} study */
   show(study) {
-    const { idSet, oodSet, size, score } = study;
-    // A sum over more folds lies elsewhere.
-    if (this.#study?.size.folds !== size.folds) this.forgetThreshold();
-    this.#study = { ...study, sides: [
-      { side: "id", set: idSet, worst: lowestFirst(idSet, size.id, score).slice(0, WORST) },
-      { side: "ood", set: oodSet, worst: lowestFirst(oodSet, size.ood, score).slice(-WORST).reverse() },
-    ] };
-    byId("study").hidden = false;
-    // Final: every image is scored by all folds, and the intervals have all their resamples.
-    byId("study").dataset.final = String(!study.busy && study.intervals !== null);
-    write(byId("study-size"), this.#sizeSentence(study));
-    this.#metricTable(study);
-    this.#curveTables(study);
+    this.#study = study;
+    byId("study").hidden = !study;
+    byId("study").dataset.final = String(Boolean(study?.final));
+    byId("study").dataset.kind = study?.kind ?? "";
+    if (!study) return;
+    write(byId("study-size"), study.sentence);
+    byId("study-notes").replaceChildren(...study.notes.map((text) => el("p", { class: "note" }, text)));
+    this.#metricTable();
+    this.#words();
+    byId("curves").hidden = !study.curves;
+    if (!study.curves) return this.#thresholdMoved(study, NaN);
+    byId("thinned").hidden = !study.thinned;
+    this.#curveTables();
     this.#atThreshold();
   }
 
-  hide() {
-    this.#study = null;
-    byId("study").hidden = true;
-    byId("metrics-problem").textContent = "";
-  }
+  #words() { byId("definition-words").textContent = this.#definitions?.get(this.#study.definition) ?? ""; }
 
-  #sizeSentence({ idSet, oodSet, size, busy }) {
-    const folds = size.folds < this.#scorer.ensemble.manifest.folds.length ? ` by ${plural(size.folds, "fold")} so far` : "";
-    return `${idSet.name} (${plural(size.id, "image")}) against ${oodSet.name} (${plural(size.ood, "image")})${folds}.` +
-      (busy ? " Not everything is scored yet." : "");
-  }
-
-  #metricTable({ rows, intervals }) {
-    const cells = rows.map(({ id, label, metrics }) => [el("span", { "data-score": id }, label), ...METRICS.map(([key]) => {
+  #metricTable() {
+    const { rows, final } = this.#study;
+    const cells = rows.map(({ id, label, metrics, intervals }) => [el("span", { "data-score": id }, label), ...METRICS.map(([key]) => {
       if (metrics.error) return "not defined";
-      const range = id === "eloc" ? intervals?.[key] : null;
+      const range = intervals?.[key];
       return el("span", { "data-metric": key, "data-value": metrics[key] ?? "" }, percent(metrics[key]),
         range ? el("small", { class: "interval" }, ` ${percent(range.low)} to ${percent(range.high)}`) : null);
     })]);
-    const note = intervals ? `; intervals: 95%, ${whole(intervals.resamples)} bootstrap resamples` : "";
+    const resamples = rows.find(({ intervals }) => intervals)?.intervals.resamples;
+    const note = resamples ? `; intervals: 95%, ${whole(resamples)} bootstrap resamples${final ? "" : ", still being computed"}`
+      : final ? "" : "; intervals are being computed";
     byId("metrics").replaceChildren(
       table(`Metrics in percent${note}`, ["Score", ...METRICS.map(([, label]) => label)], cells, { id: "metric-table" }));
-    const failed = rows.find(({ metrics }) => metrics.error);
-    byId("metrics-problem").textContent = failed ? failed.metrics.error : "";
   }
 
   #moveTo(threshold) {
@@ -91,61 +116,39 @@ export class StudyView {
 
   /** Draws what depends on the threshold. */
   #atThreshold() {
-    const { curves, id, ood, idSet, oodSet, size, scoreLabel, score } = this.#study;
+    const { curves, names, counts, label, calibrated, thinned } = this.#study;
     const threshold = this.#threshold ?? curves.thresholdAt95Tpr;
     const { low, high } = curves.idHistogram;
-    const at = { tpr: acceptedShare(id, threshold), fpr: acceptedShare(ood, threshold) };
-    const names = [`In: ${idSet.name}`, `Out: ${oodSet.name}`];
+    const at = this.#study.at(threshold);
     byId("threshold").value = ((threshold - low) / (high - low || 1)) * STEPS;
     byId("threshold").setAttribute("aria-valuetext", threshold.toFixed(6));
     byId("threshold-reset").disabled = this.#threshold === null;
-    // It holds for all folds and the networks' own settings only.
-    const { ensemble } = this.#scorer;
-    byId("threshold-calibrated").disabled = !ensemble || score !== "eloc" || !calibrated(this.#scorer) ||
-      size.folds < ensemble.manifest.folds.length || this.#threshold === ensemble.manifest.threshold;
-    byId("plot-histogram").replaceChildren(
-      histogramPlot({ id: curves.idHistogram, ood: curves.oodHistogram, threshold, label: `${scoreLabel}, higher is more known`, names }));
+    byId("threshold-calibrated").disabled = calibrated === null || this.#threshold === calibrated;
+    byId("plot-histogram").replaceChildren(histogramPlot({ id: curves.idHistogram, ood: curves.oodHistogram, threshold,
+      label: `${label}, higher is more known`, names: [`In: ${names.id}`, `Out: ${names.ood}`] }));
     byId("plot-roc").replaceChildren(rocPlot({ points: curves.roc, at }));
+    const accepted = (share, count) => `${thinned ? "about " : ""}${whole(Math.round(share * count))} of ${whole(count)}`;
     byId("threshold-table").replaceChildren(table(`At the threshold${this.#threshold === null ? " of 95% TPR" : ""}`,
       ["Threshold", "TPR", "FPR", "Known side accepted", "Unknown side accepted"],
       [[el("span", { id: "threshold-value", "data-value": threshold }, threshold.toFixed(6)),
         el("span", { id: "threshold-tpr", "data-value": at.tpr }, `${percent(at.tpr)} %`),
         el("span", { id: "threshold-fpr", "data-value": at.fpr }, `${percent(at.fpr)} %`),
-        `${whole(Math.round(at.tpr * id.length))} of ${whole(id.length)}`, `${whole(Math.round(at.fpr * ood.length))} of ${whole(ood.length)}`]]));
-    this.#mistakesAt(threshold);
+        accepted(at.tpr, counts.id), accepted(at.fpr, counts.ood)]]));
+    this.#thresholdMoved(this.#study, threshold);
   }
 
-  #curveTables({ curves, idSet, oodSet }) {
+  #curveTables() {
+    const { curves, names } = this.#study;
     const { idHistogram: inside, oodHistogram: outside, roc, prIn, prOut } = curves;
     const width = (inside.high - inside.low) / inside.counts.length;
     byId("plot-pr").replaceChildren(precisionRecallPlot({ prIn, prOut, names: ["In as positive", "Out as positive"] }));
     const bins = inside.counts.map((count, i) => [(inside.low + i * width).toFixed(6), count, outside.counts[i]]);
-    fill("histogram-data", table("Images per bin of the score", ["From", idSet.name, oodSet.name], bins));
+    fill("histogram-data", table("Images per bin of the score", ["From", names.id, names.ood], bins));
     fill("roc-data", table("Points of the ROC curve", ["FPR", "TPR"], thinned(roc).map(({ fpr, tpr }) => [fpr.toFixed(4), tpr.toFixed(4)])));
     const pair = ({ recall, precision }) => [recall.toFixed(4), precision.toFixed(4)];
     fill("pr-data",
       table("In as positive", ["Recall", "Precision"], thinned(prIn).map(pair)),
       table("Out as positive", ["Recall", "Precision"], thinned(prOut).map(pair)));
-  }
-
-  #mistakesAt(threshold) {
-    const wrong = this.#study.sides.map(({ side, set, worst }) =>
-      ({ side, set, images: worst.filter(({ value }) => (value >= threshold) === (side === "ood")) }));
-    // The same pictures are left alone, with the focus that one of them may have.
-    const state = JSON.stringify(wrong.map(({ set, images }) => [set.generation, images]));
-    if (state === this.#mistakes) return;
-    this.#mistakes = state;
-    for (const { side, set, images } of wrong) {
-      byId(`worst-${side}-none`).hidden = images.length > 0;
-      byId(`worst-${side}`).replaceChildren(...images.map(({ index, value }) => {
-        const card = newCard(() => this.#open(set, index));
-        fillCard(card, this.#scorer, set, index);
-        // The verdict is by another threshold, and perhaps another score.
-        card.querySelector(".badge").remove();
-        card.querySelector(".card-score").textContent = value.toPrecision(6);
-        return card;
-      }));
-    }
   }
 }
 

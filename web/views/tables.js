@@ -4,7 +4,15 @@ import { METRICS } from "../engine/study.js";
 import { byId, el, table } from "./dom.js";
 import { duration, percent } from "./words.js";
 
+/** The sets that were published, by the names that `eloc evaluate` and this page give the same. */
+const SAME = {
+  Imagenet: "Tiny-ImageNet (crop)", Imagenet_resize: "Tiny-ImageNet (resize)", LSUN: "LSUN (crop)", LSUN_resize: "LSUN (resize)",
+  uniform: "uniform", gaussian: "Gaussian",
+};
+
 let published = null;
+/** Where published figures stand beside a study's, and of which set. */
+let beside = null;
 /** The data set that the networks in use know. */
 let known = "";
 
@@ -15,13 +23,34 @@ export async function showPublished() {
   choice.replaceChildren(...published.networks.map(({ id, network }) => el("option", {}, `${id}, ${network}`)));
   choice.addEventListener("input", draw);
   choosePublished(known);
+  drawBeside();
 }
+
+/** Shows in `place` what was published about the set `name` for networks that know `dataset`, where there is something. */
+export function publishedBeside(place, dataset, name) {
+  beside = { place, dataset, set: SAME[name.split(":")[0]] };
+  drawBeside();
+}
+
+function drawBeside() {
+  if (!beside) return;
+  const { place, dataset, set } = beside;
+  const rows = (published?.networks ?? []).filter(({ id }) => isOf(id, dataset)).flatMap(({ network, sets }) =>
+    sets.filter(({ name }) => name === set).flatMap(({ results }) => Object.entries(results).map(([method, values]) =>
+      [`${published.methods[method]}, ${network}`, ...values.map((value) => value.toFixed(2))])));
+  place.replaceChildren(rows.length > 0
+    ? table(`Published for ${set}, by others with their own networks and files, in percent`, ["Method", ...METRICS.map(([, label]) => label)], rows)
+    : "");
+}
+
+/** Whether published tables of `id`, "CIFAR-10", are of `dataset`, "cifar10". */
+const isOf = (id, dataset) => id.toLowerCase().replace("-", "") === dataset;
 
 /** Shows what was published about `dataset`, where that is in the tables. */
 export function choosePublished(dataset) {
   known = dataset;
   if (!published) return;
-  const found = published.networks.findIndex(({ id }) => id.toLowerCase().replace("-", "") === dataset);
+  const found = published.networks.findIndex(({ id }) => isOf(id, dataset));
   byId("published-choice").selectedIndex = Math.max(0, found);
   draw();
 }

@@ -48,7 +48,19 @@ export function scoreText(scorer, set, index) {
   const score = set.scores.eloc[index];
   if (folds < set.folds.length) return `${folds} of ${set.folds.length} folds`;
   const times = timesThreshold(scorer, score);
-  return times === null ? score.toFixed(6) : `${times.toFixed(2)} × threshold`;
+  return times === null ? score.toFixed(6) : `${timesText(times)}, known from 1`;
+}
+
+/** A score in units of the threshold, cut off, so that nothing below it is written as 1. */
+export function timesText(times) {
+  const digits = times < 10 ? 2 : 1;
+  return (Math.floor(times * 10 ** digits) / 10 ** digits).toFixed(digits);
+}
+
+/** The most that a class's probability can be, as the mean of `folds`: one gives 0 to a class that it never saw. */
+export function mostProbable(folds, classes) {
+  const seen = Array.from({ length: classes }, (_, c) => folds.filter(({ kept }) => kept.includes(c)).length);
+  return Math.max(...seen) / folds.length;
 }
 
 /** The class that the folds together find most probable, by name. */

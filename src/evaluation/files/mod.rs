@@ -14,4 +14,4 @@ mod text;
 
 pub use contents::{Contents, Logits};
 pub use pairs::{Known, Pair, pairs};
-pub use read::read;
+pub use read::{columns, read};

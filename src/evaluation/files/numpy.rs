@@ -5,13 +5,13 @@ use std::{
     io::{Cursor, Read},
 };
 
-use zip::ZipArchive;
+use zip::{ZipArchive, result::ZipError};
 
 use super::{
     contents::{Contents, Logits, some, wrong},
     npy::{self, Array},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Most bytes of an array in an `.npz`, which may be far larger than the file.
 const MAX_ARRAY: u64 = 1 << 30;
@@ -50,27 +50,43 @@ impl Array {
     }
 }
 
-/// Reads an `.npz`: the array named `column`, or OpenOOD's, or the only one.
-pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
-    let damaged = |error: zip::result::ZipError| wrong(name, "a sound .npz", error);
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
+fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<ZipArchive<Cursor<&'a [u8]>>> {
+    ZipArchive::new(Cursor::new(bytes)).map_err(|error| damaged(name, error))
+}
+
+fn damaged(name: &str, error: ZipError) -> Error {
+    wrong(name, "a sound .npz", error)
+}
+
+/// Names of the arrays in an `.npz`, sorted.
+pub fn arrays(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
+    let archive = open(name, bytes)?;
     let entries = archive.file_names().map(|entry| entry.map(Cow::into_owned));
-    let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(damaged)?;
+    let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| damaged(name, error))?;
     if entries.iter().any(|entry| entry.ends_with("/data.pkl")) {
         let found = "a file of PyTorch's, a pickle, which can run code; save the tensor with numpy.save";
         return Err(wrong(name, "an .npz", found));
     }
-    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.strip_suffix(".npy")).collect();
+    let mut names: Vec<String> =
+        entries.iter().filter_map(|entry| entry.strip_suffix(".npy")).map(str::to_owned).collect();
     names.sort_unstable();
+    Ok(names)
+}
+
+/// Reads an `.npz`: the array named `column`, or OpenOOD's, or the only one.
+pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
+    let names = arrays(name, bytes)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut archive = open(name, bytes)?;
     let listed = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let listed = if listed.is_empty() { "no array".to_owned() } else { listed };
     let is_there = |array: &str| names.contains(&array);
     let place = |array: &str| format!("{name}, array `{array}`");
     let mut read = |array: &str| -> Result<Array> {
-        let entry = archive.by_name(&format!("{array}.npy")).map_err(damaged)?;
+        let entry = archive.by_name(&format!("{array}.npy")).map_err(|error| damaged(name, error))?;
         let mut bytes = Vec::new();
-        let damaged = |error: std::io::Error| wrong(&place(array), "sound contents", error);
-        entry.take(MAX_ARRAY + 1).read_to_end(&mut bytes).map_err(damaged)?;
+        let read = entry.take(MAX_ARRAY + 1).read_to_end(&mut bytes);
+        read.map_err(|error| wrong(&place(array), "sound contents", error))?;
         if bytes.len() as u64 > MAX_ARRAY {
             return Err(wrong(&place(array), "at most 1 GiB", "more"));
         }

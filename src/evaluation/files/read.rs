@@ -18,15 +18,14 @@ use crate::error::Result;
 /// [`Error::ScoreFile`](crate::error::Error::ScoreFile), which names the file and the place in it: for what is none of these, for
 /// pickles and arrays of Python objects, for numbers that are not finite, and where there is no number.
 pub fn read(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
-    let is_named = |extension: &str| name.to_ascii_lowercase().ends_with(extension);
-    let is_pickle = matches!(bytes, [0x80, 2..=5, ..]) || is_named(".pkl") || is_named(".pickle");
+    let is_pickle = matches!(bytes, [0x80, 2..=5, ..]) || is_named(name, ".pkl") || is_named(name, ".pickle");
     if is_pickle {
         return Err(wrong(name, "text, .npy or .npz", "a pickle, which can run code; save the array with numpy.save"));
     }
     if bytes.starts_with(b"PK") {
         return numpy::npz(name, bytes, column);
     }
-    if is_named(".csv") {
+    if is_named(name, ".csv") {
         return text::csv(name, bytes, column).map(Contents::Scores);
     }
     if let Some(column) = column {
@@ -36,4 +35,22 @@ pub fn read(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> 
         return npy::read(name, bytes)?.contents(name);
     }
     text::lines(name, bytes).map(Contents::Scores)
+}
+
+/// Names of the columns of a `.csv` or of the arrays in an `.npz`, of which [`read`] takes one; none for any other file.
+///
+/// # Errors
+/// [`Error::ScoreFile`](crate::error::Error::ScoreFile), which names the file, where it is damaged.
+pub fn columns(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
+    if bytes.starts_with(b"PK") {
+        numpy::arrays(name, bytes)
+    } else if is_named(name, ".csv") {
+        text::columns(name, bytes)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+fn is_named(name: &str, extension: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(extension)
 }

@@ -276,6 +276,16 @@ fn columns_go_by_their_names() {
     assert!(refused("x.txt", b"1\n", Some("s")).starts_with("x.txt: expected a .csv or .npz to take `s` from"));
 }
 
+#[test]
+fn columns_are_those_that_a_file_names() {
+    let names = |name: &str, bytes: &[u8]| columns(name, bytes).unwrap();
+    assert_eq!(names("s.csv", b"msp,\"a, b\"\n1,2\n"), ["msp", "a, b"]);
+    assert_eq!(names("s.npz", OPENOOD), ["conf", "label", "pred"]);
+    assert_eq!(names("s.txt", b"1\n"), [""; 0]);
+    assert_eq!(names("s.npy", ID[0]), [""; 0]);
+    assert!(columns("s.csv", b"").unwrap_err().to_string().contains("a line of column names"));
+}
+
 proptest! {
     #[test]
     fn scores_are_the_same_in_every_format(scores in prop::collection::vec(-1e9..1e9, 1..20)) {

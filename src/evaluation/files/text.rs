@@ -15,10 +15,16 @@ pub fn lines(name: &str, bytes: &[u8]) -> Result<Vec<f64>> {
     some(name, scores.collect::<Result<_>>()?)
 }
 
+/// Names of the columns.
+pub fn columns(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
+    let mut records = records(name, &text(name, bytes)?)?.into_iter();
+    first(name, &mut records)
+}
+
 /// The scores of a column.
 pub fn csv(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Vec<f64>> {
     let mut records = records(name, &text(name, bytes)?)?.into_iter();
-    let (_, columns) = records.next().ok_or_else(|| wrong(name, "a line of column names", "none"))?;
+    let columns = first(name, &mut records)?;
     let names = || columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
     let index = match column {
         Some(column) => columns
@@ -40,6 +46,11 @@ pub fn csv(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Vec<f64>> {
         number(&record[index], || format!("{}, column `{column}`", place()))
     });
     some(name, scores.collect::<Result<_>>()?)
+}
+
+fn first(name: &str, records: &mut impl Iterator<Item = (u64, Vec<String>)>) -> Result<Vec<String>> {
+    let (_, columns) = records.next().ok_or_else(|| wrong(name, "a line of column names", "none"))?;
+    Ok(columns)
 }
 
 /// The fields of each line that is not empty, with the line's number; quotes may hold commas and line breaks.
