@@ -5,10 +5,10 @@
 //! gradients. On a CPU all three directions are ours ([`cpu`]); other devices, and numbers in other than single precision, take
 //! Burn's own.
 
-#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-use burn::{backend::Cube, tensor::FloatDType};
 #[cfg(feature = "libtorch")]
 use burn::backend::LibTorch;
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use burn::{backend::Cube, tensor::FloatDType};
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex, TensorMetadata,
@@ -166,7 +166,7 @@ impl ConvolutionOps for Cube {
 
 /// What is computed of these in single precision, in their own.
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-fn in_single<B: Backend, const N: usize>(
+pub(super) fn in_single<B: Backend, const N: usize>(
     tensors: [FloatTensor<B>; N],
     compute: impl FnOnce([FloatTensor<B>; N]) -> FloatTensor<B>,
 ) -> FloatTensor<B> {

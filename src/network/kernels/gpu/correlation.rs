@@ -122,7 +122,8 @@ struct Way {
 impl Way {
     fn run(&self, input: CubeTensor, weight: &Packed, finish: Option<Finish>) -> (CubeTensor, Option<CubeTensor>) {
         let Way { images, source, inputs, out: [height, width], outputs, .. } = *self;
-        let (pool, tells) = finish.as_ref().map_or((false, false), |finish| (finish.pool, finish.pool && finish.places));
+        let (pool, tells) =
+            finish.as_ref().map_or((false, false), |finish| (finish.pool, finish.pool && finish.places));
         let [pooled_height, pooled_width] = if pool { [height / 2, width / 2] } else { [height, width] };
         let shape = [images, pooled_height, pooled_width, outputs];
         let output = numbers(&input, shape);
@@ -325,12 +326,16 @@ fn correlate<I: Size, O: Size>(
     let mut plus: Four = Vector::new(0.0f32);
     #[comptime]
     match scale {
-        ComptimeOption::Some(scale) => by = read::<O>(scale, 0u32.runtime(), channel, extent.outputs, comptime!(wide[1])),
+        ComptimeOption::Some(scale) => {
+            by = read::<O>(scale, 0u32.runtime(), channel, extent.outputs, comptime!(wide[1]))
+        }
         ComptimeOption::None => {}
     }
     #[comptime]
     match shift {
-        ComptimeOption::Some(shift) => plus = read::<O>(shift, 0u32.runtime(), channel, extent.outputs, comptime!(wide[1])),
+        ComptimeOption::Some(shift) => {
+            plus = read::<O>(shift, 0u32.runtime(), channel, extent.outputs, comptime!(wide[1]))
+        }
         ComptimeOption::None => {}
     }
     let first_row = first_row + row * comptime!(tile.rows);
@@ -356,7 +361,8 @@ fn correlate<I: Size, O: Size>(
         }
         #[comptime]
         match places {
-            ComptimeOption::Some(places) => {
+            ComptimeOption::Some(places) =>
+            {
                 #[unroll]
                 for window in 0..comptime!(rows / 4) {
                     let at = first_row / 4 + comptime!(window as u32);

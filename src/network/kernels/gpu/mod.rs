@@ -6,7 +6,9 @@
 //! WebGPU's default limits. Maps are `[images, height, width, channels]` throughout, single precision.
 
 pub(super) mod correlation;
+pub(super) mod normal;
 pub(super) mod packed;
+pub(super) mod pool;
 pub(super) mod sums;
 mod tensors;
 
@@ -14,7 +16,24 @@ mod tensors;
 pub(super) mod tests {
     use burn::tensor::{Device, DeviceKind, Distribution, Tensor, TensorData, Tolerance, wgpu::wgpu};
 
-    use crate::network::kernels::convolution::{Geometry, convolution};
+    use crate::network::kernels::{
+        activation::activation,
+        convolution::{Geometry, convolution},
+        layer::Layer,
+        normal::normal,
+        pool::max_pool,
+    };
+
+    /// What `compute` finds on a CPU, and twice on the software adapter, must be the same but for `tolerance`.
+    fn compare(gpu: &Device, tolerance: f32, compute: impl Fn(&Device) -> Vec<TensorData>) {
+        let [expected, found @ ..] = [Device::flex(), gpu.clone(), gpu.clone()].map(|device| compute(&device));
+        for found in &found {
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                found.assert_approx_eq::<f32>(expected, Tolerance::rel_abs(tolerance, tolerance));
+            }
+        }
+    }
 
     /// A software adapter, or none, which is said.
     pub fn software() -> Option<Device> {
@@ -55,22 +74,86 @@ pub(super) mod tests {
         ] {
             let geometry = Geometry { stride, padding, pooled: false };
             let (x, w) = (numbers(input), numbers([outputs, input[3], kernel, kernel]));
-            let weights = numbers(convolution(Tensor::from_data(x.clone(), &Device::flex()), Tensor::from_data(w.clone(), &Device::flex()), geometry).dims());
-            let results = [Device::flex(), gpu.clone(), gpu.clone()].map(|device| {
-                let device = device.autodiff();
-                let of = |data: &TensorData| Tensor::<4>::from_data(data.clone(), &device);
-                let (x, w) = (of(&x).require_grad(), of(&w).require_grad());
+            // Sums of up to 1,600 terms of the order of 1, in another order.
+            compare(&gpu, 1e-4, |device| {
+                let device = device.clone().autodiff();
+                let (x, w) = (leaf(&x, &device), leaf(&w, &device));
                 let y = convolution(x.clone(), w.clone(), geometry);
-                let gradients = (y.clone() * of(&weights)).sum().backward();
-                [y.into_data(), x.grad(&gradients).unwrap().into_data(), w.grad(&gradients).unwrap().into_data()]
+                let gradients = (y.clone() * pattern(y.dims(), &device)).sum().backward();
+                vec![y.into_data(), x.grad(&gradients).unwrap().into_data(), w.grad(&gradients).unwrap().into_data()]
             });
-            for found in &results[1..] {
-                for (what, (found, expected)) in found.iter().zip(&results[0]).enumerate() {
-                    println!("{input:?} {outputs} {kernel} {stride} {padding}: {what}");
-                    // Sums of up to 1,600 terms of the order of 1, in another order.
-                    found.assert_approx_eq::<f32>(expected, Tolerance::rel_abs(1e-4, 1e-4));
+        }
+    }
+
+    fn leaf<const D: usize>(data: &TensorData, device: &Device) -> Tensor<D> {
+        Tensor::from_data(data.clone(), device).require_grad()
+    }
+
+    /// Numbers that differ from one another, the same at each call.
+    fn pattern<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+        let count = shape.iter().product::<usize>() as u64;
+        let values: Vec<f32> = (0..count).map(|index| (index * 2_654_435_761 % 1000) as f32 / 500.0 - 0.9).collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// With and without a gradient; scales of both signs and of 0.
+    #[test]
+    fn layers_are_those_of_the_cpu() {
+        let Some(gpu) = software() else { return };
+        for (input, outputs, kernel, stride, padding, pooled, relu) in [
+            ([3, 9, 7, 5], 20, 3, 1, 1, true, true),
+            ([2, 9, 9, 16], 32, 3, 1, 1, false, true),
+            ([40, 3, 3, 8], 12, 3, 1, 1, true, false),
+            ([33, 15, 15, 8], 64, 3, 1, 1, true, true),
+            ([7, 8, 8, 6], 64, 3, 2, 1, false, true),
+            ([1, 6, 6, 4], 17, 1, 2, 0, false, false),
+            ([2, 32, 32, 3], 24, 2, 1, 0, false, true),
+        ] {
+            let (x, w) = (numbers(input), numbers([outputs, input[3], kernel, kernel]));
+            compare(&gpu, 1e-4, |device| {
+                let [mut scale, shift] =
+                    [7, 3].map(|step| (0..outputs).map(|o| (o * step % 5) as f32 - 1.8).collect::<Vec<_>>());
+                scale[outputs / 2] = 0.0;
+                let geometry = Geometry { stride, padding, pooled };
+                let [scale, shift] = [scale, shift].map(|values| Tensor::from_floats(&values[..], device));
+                let layer = Layer::new(Tensor::from_data(w.clone(), device), scale, shift, geometry, relu);
+                let plain = layer.forward(Tensor::from_data(x.clone(), device));
+                let x = leaf(&x, &device.clone().autodiff());
+                let y = layer.forward(x.clone());
+                let gradients = (y.clone() * pattern(y.dims(), &device.clone().autodiff())).sum().backward();
+                vec![plain.into_data(), y.into_data(), x.grad(&gradients).unwrap().into_data()]
+            });
+        }
+    }
+
+    #[test]
+    fn normalisations_and_pools_are_those_of_the_cpu() {
+        let Some(gpu) = software() else { return };
+        for shape in [[5, 7, 9, 20], [2, 1, 3, 3], [300, 2, 2, 16], [7, 16, 15, 84], [2, 5, 6, 300], [1, 2, 2, 1]] {
+            let x = numbers(shape);
+            compare(&gpu, 2e-4, |device| {
+                let device = device.clone().autodiff();
+                // A mean far from 0.
+                let x = (leaf(&x, &device) + 3.0).inner().autodiff().require_grad();
+                let [gamma, beta] =
+                    [0.7, 0.1].map(|by| (pattern([shape[3]], &device) * by).inner().autodiff().require_grad());
+                let (y, moments) = normal(x.clone(), gamma.clone(), beta.clone(), 1e-5);
+                let gradients = (y.clone() * pattern(shape, &device)).sum().backward();
+                let mut found = vec![y.into_data(), x.grad(&gradients).unwrap().into_data()];
+                found.extend([&gamma, &beta].map(|tensor| tensor.grad(&gradients).unwrap().into_data()));
+                found.extend(moments.map(|moment| moment.into_data()));
+                let y = activation(x.clone(), gamma.inner(), beta.inner());
+                let gradients = (y.clone() * pattern(shape, &device)).sum().backward();
+                found.extend([y.into_data(), x.grad(&gradients).unwrap().into_data()]);
+                if shape[1] > 1 {
+                    // With equal numbers.
+                    let x = (x * 2.0).round().inner().autodiff().require_grad();
+                    let y = max_pool(x.clone());
+                    let gradients = (y.clone() * pattern(y.dims(), &device)).sum().backward();
+                    found.extend([y.into_data(), x.grad(&gradients).unwrap().into_data()]);
                 }
-            }
+                found
+            });
         }
     }
 }

@@ -28,6 +28,25 @@ impl Packed {
     }
 }
 
+/// Weights for both ways.
+#[derive(Debug)]
+pub struct Filters {
+    /// `[outputs, inputs, size, size]`.
+    pub shape: [usize; 4],
+    /// For the way there.
+    pub forward: Packed,
+    /// For the gradient of the input.
+    pub backward: Packed,
+}
+
+impl Filters {
+    /// Of `weight` `[outputs, inputs, size, size]`.
+    pub fn new(weight: CubeTensor) -> Self {
+        let shape = weight.shape().dims();
+        Filters { shape, forward: Packed::forward(weight.clone()), backward: Packed::backward(weight) }
+    }
+}
+
 /// A matrix for each tap, from numbers that lie `strides` apart, in wrapping arithmetic, the first of them at `start`.
 fn packed(weight: CubeTensor, shape: [usize; 3], strides: [usize; 3], start: usize) -> Packed {
     let output = numbers(&weight, shape);

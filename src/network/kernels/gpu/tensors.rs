@@ -62,13 +62,7 @@ pub fn position() -> u32 {
 
 /// Four numbers from `channel` on in a row of a matrix; 0 beyond its last column.
 #[cube]
-pub fn read<N: Size>(
-    values: &[Vector<f32, N>],
-    row: u32,
-    channel: u32,
-    channels: u32,
-    #[comptime] wide: bool,
-) -> Four {
+pub fn read<N: Size>(values: &[Vector<f32, N>], row: u32, channel: u32, channels: u32, #[comptime] wide: bool) -> Four {
     let mut value: Four = Vector::new(0.0f32);
     if comptime!(wide) {
         if channel < channels {
