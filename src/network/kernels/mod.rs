@@ -9,7 +9,7 @@ pub(super) mod convolution;
 mod cpu;
 pub(super) mod dense;
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-mod gpu;
+pub(crate) mod gpu;
 pub(super) mod layer;
 pub(super) mod linear;
 pub(super) mod normal;

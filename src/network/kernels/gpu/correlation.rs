@@ -2,7 +2,7 @@
 //!
 //! A product of two matrices, of which the first is never stored: a row for each pixel of the result, with what a filter meets there,
 //! times a column for each channel of it. A workgroup takes [`DEPTH`] terms of the sums of its tile at a time into its own memory; each
-//! invocation keeps the sums of some pixels in a row and of four channels in registers.
+//! invocation keeps the sums of some pixels in a row and of four or eight channels in registers.
 
 use burn_cubecl::{
     cubecl::{self, prelude::*},
@@ -25,22 +25,24 @@ const DOWN: u32 = 16;
 /// Which part of the result a workgroup computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Tile {
-    /// Invocations across, of four channels each.
+    /// Invocations across.
     across: u32,
     /// Pixels of an invocation.
     rows: u32,
+    /// Channels of an invocation, by fours.
+    fours: u32,
 }
 
 impl Tile {
     /// As many channels as are there, up to 64; fewer pixels where more would leave the device idle.
     fn new(pixels: usize, channels: usize) -> Self {
-        let across = match channels {
-            0..=16 => 4,
-            17..=32 => 8,
-            _ => 16,
-        };
-        let rows = if pixels * channels.div_ceil(64) < 128 * 256 && across == 16 { 4 } else { 8 };
-        Tile { across, rows }
+        match channels {
+            0..=16 => Tile { across: 4, rows: 8, fours: 1 },
+            17..=32 => Tile { across: 4, rows: 8, fours: 2 },
+            // Some hundred workgroups.
+            _ if pixels * channels.div_ceil(64) < 128 * 256 => Tile { across: 16, rows: 4, fours: 1 },
+            _ => Tile { across: 8, rows: 8, fours: 2 },
+        }
     }
 
     fn pixels(self) -> u32 {
@@ -48,7 +50,7 @@ impl Tile {
     }
 
     fn channels(self) -> u32 {
-        4 * self.across
+        4 * self.across * self.fours
     }
 }
 
@@ -213,7 +215,8 @@ fn correlate<I: Size, O: Size>(
     let rows = comptime!(tile.rows as usize);
     let across = comptime!(tile.across);
     let mut a = Shared::<[Four]>::new_slice(comptime!((DOWN * tile.rows * VECTORS) as usize));
-    let mut b = Shared::<[Four]>::new_slice(comptime!((DEPTH * tile.across) as usize));
+    let fours = comptime!(tile.fours as usize);
+    let mut b = Shared::<[Four]>::new_slice(comptime!((DEPTH * tile.across * tile.fours) as usize));
 
     let first_row = (CUBE_POS_Z * CUBE_COUNT_X + CUBE_POS_X) * comptime!(tile.pixels());
     let first_column = CUBE_POS_Y * comptime!(tile.channels());
@@ -247,9 +250,9 @@ fn correlate<I: Size, O: Size>(
         xs.push(x * extent.stride - extent.padding);
     }
 
-    let mut sums = Array::<Four>::new(rows);
+    let mut sums = Array::<Four>::new(comptime!(rows * fours));
     #[unroll]
-    for at in 0..rows {
+    for at in 0..comptime!(rows * fours) {
         sums[at] = Vector::new(0.0f32);
     }
 
@@ -294,25 +297,33 @@ fn correlate<I: Size, O: Size>(
             }
             a[((load_row + comptime!(pass as u32 * apace)) * VECTORS + load_vector) as usize] = value;
         }
-        let mut value: Four = Vector::new(0.0f32);
-        if first + row < depth {
-            value = read::<O>(weight, first + row, first_column + column * 4, extent.outputs, comptime!(wide[1]));
+        #[unroll]
+        for four in 0..fours {
+            let column = column + comptime!(four as u32 * tile.across);
+            let mut value: Four = Vector::new(0.0f32);
+            if first + row < depth {
+                value = read::<O>(weight, first + row, first_column + column * 4, extent.outputs, comptime!(wide[1]));
+            }
+            b[(row * comptime!(tile.across * tile.fours) + column) as usize] = value;
         }
-        b[UNIT_POS as usize] = value;
         sync_cube();
 
-        for four in 0..VECTORS {
+        for vector in 0..VECTORS {
             let mut left = Sequence::<Four>::new();
             #[unroll]
             for at in 0..rows {
-                left.push(a[((row * comptime!(tile.rows) + comptime!(at as u32)) * VECTORS + four) as usize]);
+                left.push(a[((row * comptime!(tile.rows) + comptime!(at as u32)) * VECTORS + vector) as usize]);
             }
             #[unroll]
             for part in 0..4usize {
-                let right = b[((four * 4 + comptime!(part as u32)) * across + column) as usize];
+                let term = (vector * 4 + comptime!(part as u32)) * comptime!(tile.across * tile.fours);
                 #[unroll]
-                for at in 0..rows {
-                    sums[at] += Vector::new(left.index(at).extract(part)) * right;
+                for four in 0..fours {
+                    let right = b[(term + column + comptime!(four as u32 * tile.across)) as usize];
+                    #[unroll]
+                    for at in 0..rows {
+                        sums[comptime!(four * rows + at)] += Vector::new(left.index(at).extract(part)) * right;
+                    }
                 }
             }
         }
@@ -321,67 +332,101 @@ fn correlate<I: Size, O: Size>(
         channel += DEPTH;
     }
 
-    let channel = first_column + column * 4;
-    let mut by: Four = Vector::new(1.0f32);
-    let mut plus: Four = Vector::new(0.0f32);
+    let first_row = first_row + row * comptime!(tile.rows);
+    let mut channels = Sequence::<u32>::new();
+    let mut factors = Sequence::<Four>::new();
+    let mut summands = Sequence::<Four>::new();
+    #[unroll]
+    for four in 0..fours {
+        channels.push(first_column + (column + comptime!(four as u32 * tile.across)) * 4);
+    }
     #[comptime]
     match scale {
-        ComptimeOption::Some(scale) => {
-            by = read::<O>(scale, 0u32.runtime(), channel, extent.outputs, comptime!(wide[1]))
+        ComptimeOption::Some(scale) =>
+        {
+            #[unroll]
+            for four in 0..fours {
+                let by = read::<O>(scale, 0u32.runtime(), *channels.index(four), extent.outputs, comptime!(wide[1]));
+                factors.push(by);
+            }
         }
-        ComptimeOption::None => {}
+        ComptimeOption::None =>
+        {
+            #[unroll]
+            for _ in 0..fours {
+                factors.push(Vector::new(1.0f32));
+            }
+        }
     }
     #[comptime]
     match shift {
-        ComptimeOption::Some(shift) => {
-            plus = read::<O>(shift, 0u32.runtime(), channel, extent.outputs, comptime!(wide[1]))
-        }
-        ComptimeOption::None => {}
-    }
-    let first_row = first_row + row * comptime!(tile.rows);
-    if comptime!(pool) {
-        let mut told = Sequence::<Vector<i32, Const<4>>>::new();
-        #[unroll]
-        for window in 0..comptime!(rows / 4) {
-            let mut largest = sums[comptime!(4 * window)];
-            let mut found: Vector<i32, Const<4>> = Vector::new(0i32);
+        ComptimeOption::Some(shift) =>
+        {
             #[unroll]
-            for other in 1..4usize {
-                let value = sums[comptime!(4 * window + other)];
-                let is_larger = value.greater_than(&largest);
-                largest = select_many(is_larger, value, largest);
-                found = select_many(is_larger, Vector::new(comptime!(other as i32).runtime()), found);
-            }
-            told.push(found);
-            let at = first_row / 4 + comptime!(window as u32);
-            if at * 4 < extent.pixels {
-                let value = at_least(largest * by + plus, floor);
-                write::<f32, O>(output, value, at, channel, extent.outputs, comptime!(wide[1]));
+            for four in 0..fours {
+                let by = read::<O>(shift, 0u32.runtime(), *channels.index(four), extent.outputs, comptime!(wide[1]));
+                summands.push(by);
             }
         }
-        #[comptime]
-        match places {
-            ComptimeOption::Some(places) =>
-            {
+        ComptimeOption::None =>
+        {
+            #[unroll]
+            for _ in 0..fours {
+                summands.push(Vector::new(0.0f32));
+            }
+        }
+    }
+    let mut told = Sequence::<Vector<i32, Const<4>>>::new();
+    #[unroll]
+    for four in 0..fours {
+        let (channel, by, plus) = (*channels.index(four), *factors.index(four), *summands.index(four));
+        if comptime!(pool) {
+            #[unroll]
+            for window in 0..comptime!(rows / 4) {
+                let mut largest = sums[comptime!(four * rows + 4 * window)];
+                let mut found: Vector<i32, Const<4>> = Vector::new(0i32);
+                #[unroll]
+                for other in 1..4usize {
+                    let value = sums[comptime!(four * rows + 4 * window + other)];
+                    let is_larger = value.greater_than(&largest);
+                    largest = select_many(is_larger, value, largest);
+                    found = select_many(is_larger, Vector::new(comptime!(other as i32).runtime()), found);
+                }
+                told.push(found);
+                let at = first_row / 4 + comptime!(window as u32);
+                if at * 4 < extent.pixels {
+                    let value = at_least(largest * by + plus, floor);
+                    write::<f32, O>(output, value, at, channel, extent.outputs, comptime!(wide[1]));
+                }
+            }
+        } else {
+            #[unroll]
+            for at in 0..rows {
+                let row = first_row + comptime!(at as u32);
+                if row < extent.pixels {
+                    let value = at_least(sums[comptime!(four * rows + at)] * by + plus, floor);
+                    write::<f32, O>(output, value, row, channel, extent.outputs, comptime!(wide[1]));
+                }
+            }
+        }
+    }
+    #[comptime]
+    match places {
+        ComptimeOption::Some(places) =>
+        {
+            #[unroll]
+            for four in 0..fours {
                 #[unroll]
                 for window in 0..comptime!(rows / 4) {
                     let at = first_row / 4 + comptime!(window as u32);
                     if at * 4 < extent.pixels {
-                        write::<i32, O>(places, *told.index(window), at, channel, extent.outputs, comptime!(wide[1]));
+                        let found = *told.index(comptime!(four * (rows / 4) + window));
+                        write::<i32, O>(places, found, at, *channels.index(four), extent.outputs, comptime!(wide[1]));
                     }
                 }
             }
-            ComptimeOption::None => {}
         }
-    } else {
-        #[unroll]
-        for at in 0..rows {
-            let row = first_row + comptime!(at as u32);
-            if row < extent.pixels {
-                let value = at_least(sums[at] * by + plus, floor);
-                write::<f32, O>(output, value, row, channel, extent.outputs, comptime!(wide[1]));
-            }
-        }
+        ComptimeOption::None => {}
     }
 }
 

@@ -13,7 +13,9 @@ pub(super) mod sums;
 mod tensors;
 
 #[cfg(all(test, feature = "wgpu"))]
-pub(super) mod tests {
+pub(crate) mod tests {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use burn::tensor::{Device, DeviceKind, Distribution, Tensor, TensorData, Tolerance, wgpu::wgpu};
 
     use crate::network::kernels::{
@@ -35,14 +37,23 @@ pub(super) mod tests {
         }
     }
 
-    /// A software adapter, or none, which is said.
-    pub fn software() -> Option<Device> {
+    /// A software adapter, for one test at a time, so that what it is sent can be counted.
+    pub struct Software {
+        pub device: Device,
+        _alone: MutexGuard<'static, ()>,
+    }
+
+    static ALONE: Mutex<()> = Mutex::new(());
+
+    /// The software adapter; that there is none is said.
+    pub fn software() -> Option<Software> {
         let adapters = pollster::block_on(wgpu::Instance::default().enumerate_adapters(wgpu::Backends::PRIMARY));
         let is_there = adapters.iter().any(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
         if !is_there {
             println!("skipped: there is no software Vulkan adapter");
         }
-        is_there.then(|| Device::wgpu(DeviceKind::Cpu))
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        is_there.then(|| Software { device: Device::wgpu(DeviceKind::Cpu), _alone })
     }
 
     /// Numbers from -1 to 1, of no pattern.
@@ -75,7 +86,7 @@ pub(super) mod tests {
             let geometry = Geometry { stride, padding, pooled: false };
             let (x, w) = (numbers(input), numbers([outputs, input[3], kernel, kernel]));
             // Sums of up to 1,600 terms of the order of 1, in another order.
-            compare(&gpu, 1e-4, |device| {
+            compare(&gpu.device, 1e-4, |device| {
                 let device = device.clone().autodiff();
                 let (x, w) = (leaf(&x, &device), leaf(&w, &device));
                 let y = convolution(x.clone(), w.clone(), geometry);
@@ -110,7 +121,7 @@ pub(super) mod tests {
             ([2, 32, 32, 3], 24, 2, 1, 0, false, true),
         ] {
             let (x, w) = (numbers(input), numbers([outputs, input[3], kernel, kernel]));
-            compare(&gpu, 1e-4, |device| {
+            compare(&gpu.device, 1e-4, |device| {
                 let [mut scale, shift] =
                     [7, 3].map(|step| (0..outputs).map(|o| (o * step % 5) as f32 - 1.8).collect::<Vec<_>>());
                 scale[outputs / 2] = 0.0;
@@ -131,7 +142,7 @@ pub(super) mod tests {
         let Some(gpu) = software() else { return };
         for shape in [[5, 7, 9, 20], [2, 1, 3, 3], [300, 2, 2, 16], [7, 16, 15, 84], [2, 5, 6, 300], [1, 2, 2, 1]] {
             let x = numbers(shape);
-            compare(&gpu, 2e-4, |device| {
+            compare(&gpu.device, 2e-4, |device| {
                 let device = device.clone().autodiff();
                 // A mean far from 0.
                 let x = (leaf(&x, &device) + 3.0).inner().autodiff().require_grad();

@@ -14,8 +14,10 @@ use crate::network::kernels::cpu::shape::Shape;
 
 /// Pixels that are taken into a workgroup's memory at a time.
 const DEPTH: u32 = 16;
-/// Invocations down a tile, of four rows each.
+/// Invocations down a tile.
 const DOWN: u32 = 16;
+/// Rows of an invocation, by fours.
+const FOURS: u32 = 2;
 /// Workgroups that keep a device busy.
 const WORKGROUPS: usize = 1024;
 /// Pixels for which one more workgroup is worth its while, and numbers that all of them may leave behind.
@@ -28,12 +30,12 @@ pub fn weight_gradient(shape: &Shape, input: CubeTensor, gradient: CubeTensor, w
     let Shape { images, inputs, outputs, kernel, .. } = *shape;
     let (pixels, taps) = (images * height * width, shape.taps());
     let rows = taps * inputs;
-    let across = match outputs {
-        0..=16 => 4,
-        17..=32 => 8,
-        _ => 16,
+    let tile = match outputs {
+        0..=16 => Tile { across: 4, fours: 1 },
+        17..=32 => Tile { across: 4, fours: 2 },
+        _ => Tile { across: 8, fours: 2 },
     };
-    let tiles = [rows.div_ceil(4 * DOWN as usize), outputs.div_ceil(4 * across as usize)];
+    let tiles = [rows.div_ceil((4 * FOURS * DOWN) as usize), outputs.div_ceil((4 * tile.across * tile.fours) as usize)];
     let parts = (WORKGROUPS / (tiles[0] * tiles[1])).min(pixels / LEAST).min(MOST / (rows * outputs)).max(1);
     // Whole steps.
     let share = pixels.div_ceil(parts).next_multiple_of(DEPTH as usize).max(DEPTH as usize);
@@ -64,14 +66,14 @@ pub fn weight_gradient(shape: &Shape, input: CubeTensor, gradient: CubeTensor, w
         multiply::launch_unchecked(
             &client,
             CubeCount::Static(of(tiles[0]), of(tiles[1]), of(parts)),
-            CubeDim::new_1d(across * DOWN),
+            CubeDim::new_1d(tile.across * DOWN),
             vector_in,
             vector_out,
             arg(input, vector_in),
             arg(gradient, vector_out),
             arg(partial.clone(), vector_out),
             extent,
-            across,
+            tile,
             [vector_in, vector_out].map(|size| size == 4),
         );
         add_up::launch_unchecked(
@@ -88,6 +90,15 @@ pub fn weight_gradient(shape: &Shape, input: CubeTensor, gradient: CubeTensor, w
         );
     }
     result
+}
+
+/// Which channels of the output a workgroup computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Tile {
+    /// Invocations across.
+    across: u32,
+    /// Channels of an invocation, by fours.
+    fours: u32,
 }
 
 /// Sizes in numbers.
@@ -113,34 +124,41 @@ fn multiply<I: Size, O: Size>(
     gradient: &[Vector<f32, O>],
     partial: &mut [Vector<f32, O>],
     extent: Extent,
-    #[comptime] across: u32,
+    #[comptime] tile: Tile,
     #[comptime] wide: [bool; 2],
 ) {
-    let mut a = Shared::<[Four]>::new_slice(comptime!((DEPTH * DOWN) as usize));
-    let mut b = Shared::<[Four]>::new_slice(comptime!((DEPTH * across) as usize));
+    let across = comptime!(tile.across);
+    let fours = comptime!(tile.fours as usize);
+    let mut a = Shared::<[Four]>::new_slice(comptime!((DEPTH * DOWN * FOURS) as usize));
+    let mut b = Shared::<[Four]>::new_slice(comptime!((DEPTH * tile.across * tile.fours) as usize));
     let rows = extent.kernel * extent.kernel * extent.inputs;
     let column = UNIT_POS % across;
     let row = UNIT_POS / across;
-    let channel = (CUBE_POS_Y * across + column) * 4;
+    let first_row = CUBE_POS_X * comptime!(DOWN * FOURS);
+    let first_column = CUBE_POS_Y * comptime!(tile.across * tile.fours);
 
-    // What this invocation takes into the workgroup's memory: the same four rows of some pixels, and four channels of one.
-    let passes = comptime!((DEPTH / across) as usize);
-    let load_row = (CUBE_POS_X * DOWN + UNIT_POS % DOWN) * 4;
+    // What this invocation takes into the workgroup's memory: the same rows of some pixels, and some channels of one.
+    let passes = comptime!((DEPTH / tile.across) as usize);
+    let parts = comptime!(if wide[0] { 1usize } else { 4usize });
     let mut channels = Sequence::<u32>::new();
     let mut ys = Sequence::<u32>::new();
     let mut xs = Sequence::<u32>::new();
     #[unroll]
-    for part in 0..comptime!(if wide[0] { 1usize } else { 4usize }) {
-        let term = load_row + comptime!(part as u32);
-        let tap = term / extent.inputs;
-        channels.push(term % extent.inputs);
-        ys.push(select(term < rows, tap / extent.kernel - extent.padding, 0x4000_0000u32));
-        xs.push(tap % extent.kernel - extent.padding);
+    for four in 0..comptime!(FOURS as usize) {
+        #[unroll]
+        for part in 0..parts {
+            let term = (first_row + UNIT_POS % DOWN + comptime!(four as u32 * DOWN)) * 4 + comptime!(part as u32);
+            let tap = term / extent.inputs;
+            channels.push(term % extent.inputs);
+            // Beyond the last row nothing is met.
+            ys.push(select(term < rows, tap / extent.kernel - extent.padding, 0x4000_0000u32));
+            xs.push(tap % extent.kernel - extent.padding);
+        }
     }
 
-    let mut sums = Array::<Four>::new(4usize);
+    let mut sums = Array::<Four>::new(comptime!(4 * FOURS as usize * fours));
     #[unroll]
-    for at in 0..4usize {
+    for at in 0..comptime!(4 * FOURS as usize * fours) {
         sums[at] = Vector::new(0.0f32);
     }
     let mut first = CUBE_POS_Z * extent.share;
@@ -148,51 +166,87 @@ fn multiply<I: Size, O: Size>(
     while first < end {
         #[unroll]
         for pass in 0..passes {
-            let place = UNIT_POS / DOWN + comptime!(pass as u32 * across);
+            let place = UNIT_POS / DOWN + comptime!(pass as u32 * tile.across);
             let pixel = first + place;
             let x = pixel % extent.out_width * extent.stride;
             let y = pixel / extent.out_width % extent.out_height * extent.stride;
             let start = pixel / extent.out_width / extent.out_height * extent.height * extent.width;
-            let mut value: Four = Vector::new(0.0f32);
             #[unroll]
-            for part in 0..comptime!(if wide[0] { 1usize } else { 4usize }) {
-                let (y, x) = (y + *ys.index(part), x + *xs.index(part));
-                if pixel < end && y < extent.height && x < extent.width {
-                    let from = (start + y * extent.width + x) * extent.inputs + *channels.index(part);
-                    if comptime!(wide[0]) {
-                        value = Vector::cast_from(input[(from / 4) as usize]);
-                    } else {
-                        value.insert(part, input[from as usize].extract(0usize));
+            for four in 0..comptime!(FOURS as usize) {
+                let mut value: Four = Vector::new(0.0f32);
+                #[unroll]
+                for part in 0..parts {
+                    let at = comptime!(four * parts + part);
+                    let (y, x) = (y + *ys.index(at), x + *xs.index(at));
+                    if pixel < end && y < extent.height && x < extent.width {
+                        let from = (start + y * extent.width + x) * extent.inputs + *channels.index(at);
+                        if comptime!(wide[0]) {
+                            value = Vector::cast_from(input[(from / 4) as usize]);
+                        } else {
+                            value.insert(part, input[from as usize].extract(0usize));
+                        }
                     }
                 }
+                let column = UNIT_POS % DOWN + comptime!(four as u32 * DOWN);
+                a[(place * comptime!(DOWN * FOURS) + column) as usize] = value;
             }
-            a[(place * DOWN + UNIT_POS % DOWN) as usize] = value;
         }
-        let mut value: Four = Vector::new(0.0f32);
-        if first + row < end {
-            value = read::<O>(gradient, first + row, channel, extent.outputs, comptime!(wide[1]));
+        #[unroll]
+        for four in 0..fours {
+            let column = column + comptime!(four as u32 * tile.across);
+            let mut value: Four = Vector::new(0.0f32);
+            if first + row < end {
+                let channel = (first_column + column) * 4;
+                value = read::<O>(gradient, first + row, channel, extent.outputs, comptime!(wide[1]));
+            }
+            b[(row * comptime!(tile.across * tile.fours) + column) as usize] = value;
         }
-        b[UNIT_POS as usize] = value;
         sync_cube();
 
         for pixel in 0..DEPTH {
-            let left = a[(pixel * DOWN + row) as usize];
-            let right = b[(pixel * across + column) as usize];
+            let mut right = Sequence::<Four>::new();
             #[unroll]
-            for at in 0..4usize {
-                sums[at] += Vector::new(left.extract(at)) * right;
+            for four in 0..fours {
+                let column = column + comptime!(four as u32 * tile.across);
+                right.push(b[(pixel * comptime!(tile.across * tile.fours) + column) as usize]);
+            }
+            #[unroll]
+            for down in 0..comptime!(FOURS as usize) {
+                let left = a[(pixel * comptime!(DOWN * FOURS) + row + comptime!(down as u32 * DOWN)) as usize];
+                #[unroll]
+                for part in 0..4usize {
+                    #[unroll]
+                    for four in 0..fours {
+                        let at = comptime!((down * 4 + part) * fours + four);
+                        sums[at] += Vector::new(left.extract(part)) * *right.index(four);
+                    }
+                }
             }
         }
         sync_cube();
         first += DEPTH;
     }
 
-    let first_row = (CUBE_POS_X * DOWN + row) * 4;
     #[unroll]
-    for at in 0..4usize {
-        let row = first_row + comptime!(at as u32);
-        if row < rows {
-            write::<f32, O>(partial, sums[at], CUBE_POS_Z * rows + row, channel, extent.outputs, comptime!(wide[1]));
+    for down in 0..comptime!(FOURS as usize) {
+        #[unroll]
+        for part in 0..4usize {
+            let row = (first_row + row + comptime!(down as u32 * DOWN)) * 4 + comptime!(part as u32);
+            #[unroll]
+            for four in 0..fours {
+                if row < rows {
+                    let channel = (first_column + column + comptime!(four as u32 * tile.across)) * 4;
+                    let value = sums[comptime!((down * 4 + part) * fours + four)];
+                    write::<f32, O>(
+                        partial,
+                        value,
+                        CUBE_POS_Z * rows + row,
+                        channel,
+                        extent.outputs,
+                        comptime!(wide[1]),
+                    );
+                }
+            }
         }
     }
 }
