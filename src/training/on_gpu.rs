@@ -51,11 +51,12 @@ fn a_hundred_steps_have_the_losses_of_the_cpu() {
     let Some(gpu) = software() else { return };
     for network in NETWORKS {
         let [cpu, gpu] = [&Device::flex(), &gpu.device].map(|device| course(network, 100, device));
-        let apart = cpu.iter().zip(&gpu).map(|(cpu, gpu)| (cpu - gpu).abs() / cpu.abs());
+        let first = cpu[0];
+        let apart = cpu.iter().zip(&gpu).map(|(cpu, gpu)| (cpu - gpu).abs() / first);
         let largest = apart.fold(0.0, f64::max);
         println!("{network}: from {} to {}, at most {largest:e} apart", cpu[0], cpu[99]);
         assert!(cpu[99] < 0.9 * cpu[0], "{network}: {cpu:?}");
-        // Sums in another order are 1e-7 apart at first; steps make more of it, the more the deeper the network.
+        // Of the first loss. Sums in another order are 1e-7 apart at first; the kinks of many layers make more of it at each step.
         assert!(largest < 1e-2, "{network}: {cpu:?} {gpu:?}");
     }
 }
@@ -88,7 +89,7 @@ fn scores_are_those_of_the_cpu() {
 fn kernels_do_not_grow_in_number() {
     let Some(gpu) = software() else { return };
     let device = &gpu.device;
-    let mut learner = learner("compact-8-8-8", device);
+    let mut learner = learner("compact", device);
     let mut step = || {
         learner.step(&batch(7, 3, 1), 0.01);
         learner.take_totals().unwrap();
@@ -100,12 +101,12 @@ fn kernels_do_not_grow_in_number() {
         .unwrap()
         .into_iter()
         .map(|fold| {
-            let (network, mut rng): (Network, _) = ("compact-8-8-8".parse().unwrap(), ChaCha8Rng::seed_from_u64(5));
+            let (network, mut rng): (Network, _) = ("compact".parse().unwrap(), ChaCha8Rng::seed_from_u64(5));
             let classifier = network.init(fold.kept.len(), TrainingMode::default(), &mut rng, device).valid();
             Member::new(fold, classifier)
         })
         .collect();
-    let images = images(5, 9);
+    let images = images(3, 9);
     let score = |epsilon| {
         let odin = Odin { epsilon, ..Odin::default() };
         for member in &members {
@@ -115,7 +116,7 @@ fn kernels_do_not_grow_in_number() {
     let ((), with) = Launches::count(|| score(0.002));
     let ((), without) = Launches::count(|| score(0.0));
     for (what, launches, [dispatches, pipelines]) in [
-        ("training", &training, [500, 60]),
+        ("training", &training, [300, 60]),
         ("scoring with the step", &with, [200, 24]),
         ("without", &without, [70, 24]),
     ] {

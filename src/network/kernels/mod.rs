@@ -10,6 +10,7 @@ mod cpu;
 pub(super) mod dense;
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
 pub(crate) mod gpu;
+pub(crate) mod head;
 pub(super) mod layer;
 pub(super) mod linear;
 pub(super) mod normal;

@@ -4,6 +4,7 @@
 //! times a column for each channel of it. A workgroup takes [`DEPTH`] terms of the sums of its tile at a time into its own memory; each
 //! invocation keeps the sums of some pixels in a row and of four or eight channels in registers.
 
+use burn::backend::TensorMetadata;
 use burn_cubecl::{
     cubecl::{self, prelude::*},
     tensor::CubeTensor,
@@ -11,7 +12,7 @@ use burn_cubecl::{
 
 use super::{
     packed::Packed,
-    tensors::{Four, arg, blocks, numbers, places, read, vector, write},
+    tensors::{Four, arg, as_it_lies, blocks, numbers, places, read, vector, write},
 };
 use crate::network::kernels::cpu::shape::Shape;
 
@@ -138,6 +139,8 @@ impl Way {
         let (rows, columns) = (pixels.div_ceil(tile.pixels() as usize), outputs.div_ceil(tile.channels() as usize));
         let [x, z] = blocks(rows);
         let (vector_in, vector_out) = (vector(inputs), vector(outputs));
+        let client = input.client.clone();
+        let (input, [by_image, by_pixel, by_channel]) = by_pixels(input, vector_in);
         let floor = if finish.as_ref().is_some_and(|finish| finish.relu) { 0.0 } else { f32::NEG_INFINITY };
         let of = |side: usize| side as u32;
         let extent = ExtentLaunch::new(
@@ -152,9 +155,11 @@ impl Way {
             of(self.stride),
             self.padding,
             of(self.apart),
+            by_image,
+            by_pixel,
+            by_channel,
         );
         let (scale, shift) = finish.map(|finish| (finish.scale, finish.shift)).unzip();
-        let client = input.client.clone();
         // SAFETY: each invocation looks whether its pixels and channels are there before it reads or writes.
         unsafe {
             correlate::launch_unchecked(
@@ -163,7 +168,7 @@ impl Way {
                 CubeDim::new_1d(tile.across * DOWN),
                 vector_in,
                 vector_out,
-                arg(input, vector_in),
+                input,
                 arg(weight.0.clone(), vector_out),
                 scale.map(|scale| arg(scale, vector_out)).into(),
                 shift.map(|shift| arg(shift, vector_out)).into(),
@@ -195,6 +200,21 @@ struct Extent {
     stride: u32,
     padding: u32,
     apart: u32,
+    by_image: u32,
+    by_pixel: u32,
+    by_channel: u32,
+}
+
+/// The source, and how far apart its images, pixels and channels lie. Images that are a view of `[images, channels, height, width]`
+/// are read as they lie.
+fn by_pixels(input: CubeTensor, vector: usize) -> (BufferArg, [u32; 3]) {
+    let [_, height, width, channels] = input.shape().dims();
+    let strides = input.meta.strides();
+    if vector == 1 && strides[1] == width * strides[2] {
+        let (input, [image, _, pixel, channel]) = as_it_lies(input);
+        return (input, [image, pixel, channel]);
+    }
+    (arg(input, vector), [height * width * channels, channels, 1].map(|side| side as u32))
 }
 
 #[cube(launch_unchecked)]
@@ -244,7 +264,7 @@ fn correlate<I: Size, O: Size>(
         x += pixel % extent.out_width * side;
         y += pixel / extent.out_width % extent.out_height * side;
         let image = pixel / extent.out_width / extent.out_height;
-        starts.push(image * extent.height * extent.width);
+        starts.push(image * extent.by_image);
         // Beyond the last pixel nothing is met.
         ys.push(select(row < extent.pixels, y * extent.stride - extent.padding, 0x4000_0000u32));
         xs.push(x * extent.stride - extent.padding);
@@ -279,9 +299,10 @@ fn correlate<I: Size, O: Size>(
             let (start, y, x) = (*starts.index(pass), *ys.index(pass), *xs.index(pass));
             let mut value: Four = Vector::new(0.0f32);
             if comptime!(wide[0]) {
-                let (from, is_met) = source(start, y + tap_y, x + tap_x, &extent, apart);
+                let (pixel, is_met) = source(y + tap_y, x + tap_x, &extent, apart);
                 if is_met && tap_y < extent.kernel {
-                    value = Vector::cast_from(input[((from * extent.inputs + channel) / 4) as usize]);
+                    let from = start + pixel * extent.by_pixel + channel;
+                    value = Vector::cast_from(input[(from / 4) as usize]);
                 }
             } else {
                 #[unroll]
@@ -289,9 +310,10 @@ fn correlate<I: Size, O: Size>(
                     let term = first + load_vector * 4 + comptime!(part as u32);
                     let (tap, channel) = (term / extent.inputs, term % extent.inputs);
                     let (tap_y, tap_x) = (tap / extent.kernel, tap % extent.kernel);
-                    let (from, is_met) = source(start, y + tap_y, x + tap_x, &extent, apart);
+                    let (pixel, is_met) = source(y + tap_y, x + tap_x, &extent, apart);
                     if is_met && tap_y < extent.kernel {
-                        value.insert(part, input[(from * extent.inputs + channel) as usize].extract(0usize));
+                        let from = start + pixel * extent.by_pixel + channel * extent.by_channel;
+                        value.insert(part, input[from as usize].extract(0usize));
                     }
                 }
             }
@@ -430,16 +452,16 @@ fn correlate<I: Size, O: Size>(
     }
 }
 
-/// The pixel of the source at such a row and column, the first of its image known, and whether there is one.
+/// The pixel of an image of the source at such a row and column, and whether there is one.
 #[cube]
-fn source(start: u32, y: u32, x: u32, extent: &Extent, #[comptime] apart: bool) -> (u32, bool) {
+fn source(y: u32, x: u32, extent: &Extent, #[comptime] apart: bool) -> (u32, bool) {
     // What is left or above of the source has wrapped around and is large.
     if comptime!(apart) {
         let (row, column) = (y / extent.apart, x / extent.apart);
         let is_pixel = y % extent.apart == 0 && x % extent.apart == 0;
-        (start + row * extent.width + column, is_pixel && row < extent.height && column < extent.width)
+        (row * extent.width + column, is_pixel && row < extent.height && column < extent.width)
     } else {
-        (start + y * extent.width + x, y < extent.height && x < extent.width)
+        (y * extent.width + x, y < extent.height && x < extent.width)
     }
 }
 

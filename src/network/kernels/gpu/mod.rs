@@ -6,6 +6,7 @@
 //! WebGPU's default limits. Maps are `[images, height, width, channels]` throughout, single precision.
 
 pub(super) mod correlation;
+pub(super) mod head;
 pub(super) mod normal;
 pub(super) mod packed;
 pub(super) mod pool;

@@ -104,3 +104,11 @@ pub fn write<T: Numeric, N: Size>(
         }
     }
 }
+
+/// The tensor's memory, and how far apart its numbers lie in each dimension; a view is not copied.
+pub fn as_it_lies<const D: usize>(tensor: CubeTensor) -> (BufferArg, [u32; D]) {
+    let strides = std::array::from_fn(|dimension| tensor.meta.strides()[dimension] as u32);
+    let length = tensor.handle.size() as usize / size_of::<f32>();
+    // SAFETY: the memory has that many.
+    (unsafe { BufferArg::from_raw_parts(tensor.handle, length) }, strides)
+}
