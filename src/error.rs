@@ -141,6 +141,17 @@ pub enum Error {
         value: f64,
     },
 
+    /// A file of scores or logits that cannot be measured.
+    #[error("{place}: expected {expected}, found {found}")]
+    ScoreFile {
+        /// The file, and where in it.
+        place: String,
+        /// What was expected.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+
     /// Bootstrap settings that give no interval.
     #[error(
         "bootstrap: expected at least 1 resample and a level between 0 and 1 (exclusive), \

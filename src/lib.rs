@@ -7,7 +7,7 @@
 //! cli (main.rs)   files, terminal, progress          web   what the page's workers call
 //! weights         folds and their manifest as files, PyTorch's files
 //! training        recipe, batches, loss, one fold from first to last epoch
-//! evaluation      the five metrics, the published protocol, reports
+//! evaluation      the five metrics, the published protocol, reports, files of scores
 //! detection       ODIN's step, scores, the ensemble
 //! network         three families of classifiers
 //! images          pixels, archives, data sets, generated images          fold   which classes are left out

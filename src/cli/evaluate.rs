@@ -88,6 +88,9 @@ pub enum DefinitionChoice {
     Standard,
     /// The published code's.
     Reference,
+    /// OpenOOD's: out-of-distribution images are the positives in FPR95 and AUPR-out.
+    #[value(name = "openood")]
+    OpenOod,
 }
 
 impl DefinitionChoice {
@@ -96,6 +99,7 @@ impl DefinitionChoice {
         match self {
             DefinitionChoice::Standard => Definition::Standard,
             DefinitionChoice::Reference => Definition::Reference,
+            DefinitionChoice::OpenOod => Definition::OpenOod,
         }
     }
 }

@@ -1,67 +1,115 @@
-//! `eloc metrics`: the five metrics of two files of scores.
+//! `eloc metrics`: the five metrics of scores or logits that any program wrote.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
-use eloc::evaluation::{metrics::metrics, report};
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use eloc::{
+    detection::odin::Odin,
+    evaluation::{
+        files::{self, Contents, Known},
+        table::Table,
+    },
+};
 
 use super::{evaluate::DefinitionChoice, output};
 
 /// What `eloc metrics` takes.
 #[derive(Args, Debug)]
 pub struct MetricsArgs {
-    /// Scores of in-distribution images, one a line; higher is more in-distribution.
-    #[arg(long)]
-    id: PathBuf,
-    /// Scores of out-of-distribution images, one a line.
-    #[arg(long)]
-    ood: PathBuf,
+    /// Scores or logits of in-distribution images: .txt (a score a line), .csv, .npy ([n] scores or [n, classes] logits) or .npz
+    /// (a named array, or OpenOOD's conf, pred and label); several files of logits are an ensemble.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    id: Vec<PathBuf>,
+    /// The same of out-of-distribution images; none where OpenOOD's labels in the other file say which are (-1).
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    ood: Vec<PathBuf>,
+    /// Column of a .csv or array of an .npz that holds the scores.
+    #[arg(long, value_name = "NAME")]
+    column: Option<String>,
+    /// Which scores mean in-distribution.
+    #[arg(long, value_enum, default_value = "higher")]
+    known: KnownChoice,
+    /// Temperature of ELOC's score of logits.
+    #[arg(long, value_name = "T", default_value_t = Odin::default().temperature, value_parser = temperature)]
+    temperature: f64,
     /// Definition of the metrics.
     #[arg(long, value_enum, default_value = "standard")]
     definition: DefinitionChoice,
-    /// Print fractions as JSON.
-    #[arg(long)]
-    json: bool,
+    /// Resamples of the 95% bootstrap intervals; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    resamples: usize,
+    /// Seed of the resampling.
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    /// How to print the table; JSON and CSV hold fractions.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Which scores mean in-distribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KnownChoice {
+    /// Higher ones, such as confidences.
+    Higher,
+    /// Lower ones, such as distances and outlier scores.
+    Lower,
+}
+
+/// How to print a table.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Markdown,
+    Latex,
+    Csv,
 }
 
 /// Prints the metrics.
 pub fn run(args: &MetricsArgs) -> Result<()> {
-    let metrics = metrics(&read(&args.id)?, &read(&args.ood)?, args.definition.definition())?;
-    if args.json {
-        return output::line(serde_json::to_string(&metrics)?);
+    let read = |path: &PathBuf| read(path, args.column.as_deref());
+    let id = args.id.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let ood = args.ood.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let known = match args.known {
+        KnownChoice::Higher => Known::Higher,
+        KnownChoice::Lower => Known::Lower,
+    };
+    let pairs = files::pairs(&id, &ood, known, args.temperature)?;
+    let table = Table::new(&pairs, args.definition.definition(), args.resamples, args.seed)?;
+    output::line(match args.format {
+        Format::Text => table.text(),
+        Format::Json => serde_json::to_string(&table)?,
+        Format::Markdown => table.markdown(),
+        Format::Latex => table.latex(),
+        Format::Csv => table.csv(),
+    })?;
+    let advice = match (&id[0].1, args.known) {
+        (Contents::Logits(_), _) => "higher logits and lower entropy should mean known",
+        (_, KnownChoice::Higher) => "if lower scores mean known, say --known lower",
+        (_, KnownChoice::Lower) => "if higher scores mean known, say --known higher",
+    };
+    for row in table.scores.iter().filter(|row| row.metrics.auroc < 0.5) {
+        let auroc = 100.0 * row.metrics.auroc;
+        output::note(format_args!("{}: an AUROC of {auroc:.2} is below chance, 50; {advice}", row.score));
     }
-    let mut rows = report::COLUMNS.iter().zip(report::cells(&metrics));
-    rows.try_for_each(|(name, value)| output::line(format_args!("{name:<10}{value:>8}")))
+    Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<f64>> {
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    let text =
-        text(&bytes).with_context(|| format!("{}: expected text in UTF-8, found other bytes", path.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let score = |(index, line): (usize, &str)| match line.trim().parse::<f64>() {
-        Ok(score) if score.is_finite() => Ok(score),
-        _ => bail!("{}, line {}: expected a finite number, found {line}", path.display(), index + 1),
-    };
-    let scores = lines.map(score).collect::<Result<Vec<f64>>>()?;
-    ensure!(!scores.is_empty(), "{}: expected at least 1 score, found 0", path.display());
-    Ok(scores)
+fn read(path: &Path, column: Option<&str>) -> Result<(String, Contents)> {
+    let name = path.display().to_string();
+    let bytes = fs::read(path).with_context(|| name.clone())?;
+    let contents = files::read(&name, &bytes, column)?;
+    Ok((name, contents))
 }
 
-/// Text in UTF-8, or in UTF-16 with a byte-order mark, as Windows PowerShell writes it.
-fn text(bytes: &[u8]) -> Option<String> {
-    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        let (units, rest) = bytes.as_chunks();
-        rest.is_empty().then_some(())?;
-        char::decode_utf16(units.iter().map(|&bytes| unit(bytes))).collect::<std::result::Result<String, _>>().ok()
-    };
-    match bytes {
-        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, rest @ ..] | rest => String::from_utf8(rest.to_vec()).ok(),
+fn temperature(text: &str) -> Result<f64, String> {
+    let temperature = text.parse().map_err(|_| "expected a number".to_owned())?;
+    match (Odin { temperature, ..Odin::default() }).refused() {
+        Some((_, expected, _)) => Err(format!("expected {expected}")),
+        None => Ok(temperature),
     }
 }

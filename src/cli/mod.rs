@@ -53,7 +53,7 @@ enum Command {
     Tables(tables::TablesArgs),
     /// Print which classes each fold leaves out.
     Split(split::SplitArgs),
-    /// Compute the five metrics of two files of scores.
+    /// Compute the five metrics of scores or logits that any program wrote.
     Metrics(metrics::MetricsArgs),
     /// Fetch and verify public data sets.
     Data(FetchArgs),

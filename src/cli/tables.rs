@@ -148,6 +148,7 @@ fn by(definition: Definition) -> &'static str {
     match definition {
         Definition::Standard => "",
         Definition::Reference => " by the published code's definitions",
+        Definition::OpenOod => " by OpenOOD's definitions",
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! In: the scores of an in-distribution and of an out-of-distribution set. Out: metrics, curves, intervals, and reports of them.
 //! Start with [`metrics`]; [`report`] is one structure for terminal, JSON, Markdown and page, and [`protocol`] the published code's
-//! choice of images and magnitudes.
+//! choice of images and magnitudes. [`files`] reads scores and logits of other programs, and [`table`] measures these.
 
+pub mod files;
 pub mod metrics;
 pub mod protocol;
 pub mod report;
+pub mod table;

@@ -181,19 +181,16 @@ impl Report {
 
     fn heading(&self) -> String {
         let Odin { temperature, gradient, .. } = self.odin;
-        let definition = match self.definition {
-            Definition::Standard => "standard",
-            Definition::Reference => "reference",
-        };
         let accuracy =
             self.id.accuracy.map_or(String::new(), |accuracy| format!(", ensemble accuracy {:.2}", 100.0 * accuracy));
         format!(
-            "{} folds of {} trained on {}; T {temperature}, {}, {gradient} gradient; {definition} \
+            "{} folds of {} trained on {}; T {temperature}, {}, {gradient} gradient; {} \
              definitions, percent\nin-distribution: {} ({} images){accuracy}\n",
             self.folds,
             self.network,
             self.trained_on,
             self.epsilon(),
+            self.definition.name(),
             self.id.name,
             self.id.images,
         )

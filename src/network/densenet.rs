@@ -14,6 +14,7 @@ use super::{
     kernels::{
         dense::{self, Block, Training, trains},
         layer::Layer,
+        pool::mean_pool,
     },
     layers::{Convolution, Init, Precision, activation, global_mean, linear, scale_and_shift, take_moments},
 };
@@ -234,9 +235,9 @@ impl Transition {
         let x = activation(&self.bn1, input);
         if self.dropout.prob == 0.0 {
             // The mean of four products is the product of their mean: a quarter of the work.
-            self.conv1.forward(average_pool(x))
+            self.conv1.forward(mean_pool(x))
         } else {
-            average_pool(self.dropout.forward(self.conv1.forward(x)))
+            mean_pool(self.dropout.forward(self.conv1.forward(x)))
         }
     }
 
@@ -251,13 +252,6 @@ impl Transition {
         let x = layers.convolution(&self.conv1, &x);
         layers.dropout(&self.dropout, x).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
     }
-}
-
-/// The mean of 2 x 2 pixels, two apart: `[n, height / 2, width / 2, channels]` of `input` `[n, height, width, channels]`.
-fn average_pool(input: Tensor<4>) -> Tensor<4> {
-    let [n, height, width, channels] = input.dims();
-    let x = input.reshape([n, height / 2, 2, width / 2, 2 * channels]).mean_dim(2);
-    x.reshape([n, height / 2, width / 2, 2, channels]).mean_dim(3).reshape([n, height / 2, width / 2, channels])
 }
 
 /// Bottlenecks in a block: each has two convolutions, and four more layers stand outside the blocks.

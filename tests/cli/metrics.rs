@@ -26,7 +26,13 @@ fn metrics(folder: &Path, id: &str, ood: &str) -> Command {
 fn metrics_are_those_worked_out_by_hand() {
     let folder = scratch();
     let command = &mut metrics(folder.path(), "4\n3\n2\n", "1\n\n 3 \n");
-    let found: Value = serde_json::from_str(&stdout(command.arg("--json"))).unwrap();
+    let found: Value = serde_json::from_str(&stdout(command.args(["--format", "json"]))).unwrap();
+    assert_eq!(
+        (&found["definition"], &found["id_images"], &found["ood_images"]),
+        (&"standard".into(), &3.into(), &2.into())
+    );
+    let score = &found["scores"][0];
+    assert_eq!(score["score"], "scores");
     let expected = [
         ("fpr_at_95_tpr", 0.5),
         ("detection_error", 0.25),
@@ -34,36 +40,137 @@ fn metrics_are_those_worked_out_by_hand() {
         ("aupr_in", 29.0 / 36.0),
         ("aupr_out", 0.75),
     ];
-    assert_eq!(found.as_object().unwrap().len(), expected.len());
     for (name, expected) in expected {
+        let value = |value: &Value| value.as_f64().unwrap();
         // Sums of a few fractions, each right to half a unit in the last place.
-        assert!((found[name].as_f64().unwrap() - expected).abs() < 1e-15, "{name}: {}", found[name]);
+        assert!((value(&score[name]) - expected).abs() < 1e-15, "{name}: {}", score[name]);
+        let interval = &score["intervals"][name];
+        assert!(value(&interval["low"]) <= expected && expected <= value(&interval["high"]), "{name}: {interval}");
     }
 }
 
 #[test]
-fn metrics_for_people_are_in_percent() {
+fn metrics_for_people_are_in_percent_with_intervals_and_definitions_in_words() {
     let folder = scratch();
-    let table = stdout(&mut metrics(folder.path(), "4\n3\n2\n", "1\n3\n"));
-    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.rsplitn(2, ' ').collect()).collect();
-    let rows: Vec<(&str, &str)> = rows.iter().map(|row| (row[1].trim(), row[0])).collect();
-    let expected =
-        [("FPR95", "50.00"), ("det. err.", "25.00"), ("AUROC", "75.00"), ("AUPR-in", "80.56"), ("AUPR-out", "75.00")];
-    assert_eq!(rows, expected);
+    let table = |flags: &[&str]| stdout(metrics(folder.path(), "4\n3\n2\n", "1\n3\n").args(flags));
+    let plain = table(&["--resamples", "0"]);
+    let last: Vec<&str> = plain.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, ["scores", "50.00", "25.00", "75.00", "80.56", "75.00"]);
+    assert!(
+        plain.starts_with("Percent; 3 in-distribution and 2 out-of-distribution images.\nStandard definitions:"),
+        "{plain}"
+    );
+    let with_intervals = table(&[]);
+    assert!(with_intervals.starts_with("Percent, with 95% bootstrap intervals of 1000 resamples;"), "{with_intervals}");
+    assert_eq!(with_intervals.lines().last().unwrap().matches('[').count(), 5, "{with_intervals}");
+    assert_eq!(table(&["--seed", "0"]), with_intervals);
+}
+
+/// A threshold that rejects both 1 and 3 rejects 2 and the 3 beside it, two of three.
+#[test]
+fn openoods_definition_has_other_images_as_positives() {
+    let folder = scratch();
+    let table =
+        stdout(metrics(folder.path(), "4\n3\n2\n", "1\n3\n").args(["--definition", "openood", "--resamples", "0"]));
+    assert!(
+        table.contains("\nOpenOOD's definitions: FPR95 is the share of in-distribution images rejected"),
+        "{table}"
+    );
+    let last: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last[..4], ["scores", "66.67", "25.00", "75.00"]);
 }
 
 /// No threshold accepts between 94.95% and 95.05% of three scores, so the published code would divide by zero.
 #[test]
 fn reference_definition_says_where_it_is_not_defined() {
     let folder = scratch();
-    let reference = |format: &[&str]| {
-        stdout(metrics(folder.path(), "4\n3\n2\n", "1\n3\n").args(["--definition", "reference"]).args(format))
+    let reference = |format: &str| {
+        let flags = ["--definition", "reference", "--format", format, "--resamples", "0"];
+        stdout(metrics(folder.path(), "4\n3\n2\n", "1\n3\n").args(flags))
     };
-    let found: Value = serde_json::from_str(&reference(&["--json"])).unwrap();
-    assert_eq!(found["fpr_at_95_tpr"], Value::Null);
-    assert!(found["auroc"].is_number());
-    let table = reference(&[]);
-    assert!(table.starts_with("FPR95 ") && table.lines().next().unwrap().ends_with(" -"), "{table}");
+    let found: Value = serde_json::from_str(&reference("json")).unwrap();
+    assert_eq!(found["scores"][0]["fpr_at_95_tpr"], Value::Null);
+    assert!(found["scores"][0]["auroc"].is_number());
+    let table = reference("text");
+    assert!(table.lines().last().unwrap().split_whitespace().nth(1) == Some("-"), "{table}");
+    let line = "\n\"scores\",,0.16666666666666666,0.8333333333333334,";
+    assert!(reference("csv").contains(line), "{}", reference("csv"));
+}
+
+#[test]
+fn tables_come_in_markdown_latex_and_csv() {
+    let folder = scratch();
+    let table = |format| stdout(metrics(folder.path(), "4\n3\n2\n", "1\n3\n").args(["--format", format]));
+    assert!(table("markdown").contains("\n| scores | 50.00 ("), "{}", table("markdown"));
+    assert!(table("latex").contains("\nscores & 50.00 {\\small ["), "{}", table("latex"));
+    assert!(table("csv").starts_with("score,fpr_at_95_tpr,detection_error,auroc,"), "{}", table("csv"));
+}
+
+/// `eloc metrics` on files that NumPy wrote.
+fn metrics_of(flags: &[&str]) -> Command {
+    let mut command = eloc();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/files");
+    command.current_dir(golden).args(["metrics", "--resamples", "0", "--id"]).args(flags);
+    command
+}
+
+/// In .5, .75, 1 and out .25, .125.
+#[test]
+fn one_file_of_openoods_is_both_sides() {
+    let table = stdout(&mut metrics_of(&["openood.npz"]));
+    assert!(table.contains(" 3 in-distribution and 2 out-of-distribution images."), "{table}");
+    let last: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, ["conf", "0.00", "0.00", "100.00", "100.00", "100.00"]);
+}
+
+#[test]
+fn logits_of_an_ensemble_give_every_score() {
+    let names = |table: String| -> Vec<String> {
+        table.lines().skip(1).map(|line| line.split("\",").next().unwrap()[1..].to_owned()).collect()
+    };
+    let one = stdout(&mut metrics_of(&["id-1.npy", "--ood", "ood-1.npy", "--format", "csv"]));
+    let files = ["id-1.npy", "id-2.npy", "--ood", "ood-1.npy", "ood-2.npy", "--format", "csv"];
+    let ensemble = stdout(&mut metrics_of(&files));
+    assert_ne!(one, ensemble);
+    let scores = ["max softmax", "max logit", "energy", "entropy", "GEN", "ELOC, epsilon 0"];
+    assert_eq!(names(one), scores);
+    assert_eq!(names(ensemble.clone()), scores);
+    let tempered = stdout(metrics_of(&files).args(["--temperature", "1"]));
+    let (last, others) = (
+        |table: &str| table.lines().last().unwrap().to_owned(),
+        |table: &str| table.lines().nth(5).unwrap().to_owned(),
+    );
+    assert_ne!(last(&tempered), last(&ensemble));
+    assert_eq!(others(&tempered), others(&ensemble));
+    let named = ["layouts.npz", "--ood", "layouts.npz", "--column", ">f2 F", "--format", "csv"];
+    assert!(stdout(&mut metrics_of(&named)).contains("\n\"energy\",1,0.5,0.5,"));
+}
+
+#[test]
+fn files_that_do_not_fit_are_named() {
+    refused(&mut metrics_of(&["id-1.npy", "id-2.npy", "--ood", "ood-1.npy"]), &["id-1.npy", "found 2 and 1 files"]);
+    refused(
+        &mut metrics_of(&["objects.npy", "--ood", "ood-1.npy"]),
+        &["objects.npy", "found Python objects, as a pickle"],
+    );
+    refused(&mut metrics_of(&["layouts.npz"]), &["layouts.npz", "the name of one", "`<f2 C`"]);
+    refused(&mut metrics_of(&["id-1.npy", "--ood", "openood.npz", "--known", "lower"]), &["id-1.npy", "found logits"]);
+}
+
+/// In 1, 2 and out 3, which is the wrong way round.
+#[test]
+fn scores_below_chance_offer_the_switch() {
+    let folder = scratch();
+    let run = |known: &[&str]| {
+        let output = metrics(folder.path(), "1\n2\n", "3\n").args(["--resamples", "0"]).args(known).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (table, note) = run(&[]);
+    assert!(table.lines().last().unwrap().contains(" 0.00 "), "{table}");
+    assert_eq!(note, "scores: an AUROC of 0.00 is below chance, 50; if lower scores mean known, say --known lower\n");
+    let (table, note) = run(&["--known", "lower"]);
+    assert!(table.lines().last().unwrap().contains(" 100.00 ") && note.is_empty(), "{table}{note}");
 }
 
 #[test]
@@ -103,6 +210,6 @@ fn scores_with_a_byte_order_mark_are_read() {
         fs::write(folder.path().join("id.txt"), &utf16).unwrap();
         assert_eq!(stdout(&mut command), plain);
         fs::write(folder.path().join("id.txt"), &utf16[..utf16.len() - 1]).unwrap();
-        refused(&mut command, &["id.txt: expected text in UTF-8"]);
+        refused(&mut command, &["id.txt: expected text in UTF-8, .npy or .npz"]);
     }
 }

@@ -1,15 +1,15 @@
-"""Golden values for src/metrics.rs: pairs of score sets with their metrics by both definitions.
+"""Golden values for src/evaluation/metrics: pairs of score sets with their metrics by all definitions.
 
 Writes metrics.json beside itself. The standard values come from scikit-learn; the reference's are
-computed here from its definitions, as stated in src/metrics.rs, by comparing every threshold with every
-score. Bootstrap intervals use the draws of NumPy's legacy generator. Needs numpy and scikit-learn.
+computed here from its definitions, as stated in src/evaluation/metrics, by comparing every threshold with every
+score; OpenOOD's are scikit-learn's curves and areas with the out-of-distribution images as positives. Bootstrap intervals use the draws of NumPy's legacy generator. Needs numpy and scikit-learn.
 """
 
 import json
 from pathlib import Path
 
 import numpy
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 NAMES = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"]
 
@@ -24,6 +24,26 @@ def standard(id_, ood):
         roc_auc_score(is_id, scores),
         average_precision_score(is_id, scores),
         average_precision_score(1 - is_id, -scores),
+    ]
+    return dict(zip(NAMES, map(float, values)))
+
+
+def openood(id_, ood):
+    """The detection error, which OpenOOD has not, is the standard one."""
+    scores = numpy.concatenate([id_, ood])
+    is_ood = numpy.concatenate([numpy.zeros(len(id_)), numpy.ones(len(ood))])
+    fpr, tpr, _ = roc_curve(is_ood, -scores)
+
+    def aupr(positive, scores):
+        precision, recall, _ = precision_recall_curve(positive, scores)
+        return auc(recall, precision)
+
+    values = [
+        fpr[tpr >= 0.95][0],
+        standard(id_, ood)["detection_error"],
+        auc(fpr, tpr),
+        aupr(1 - is_ood, scores),
+        aupr(is_ood, -scores),
     ]
     return dict(zip(NAMES, map(float, values)))
 
@@ -98,6 +118,7 @@ def cases():
     yield "perfectly separated", list(range(20, 40)), list(range(15))
     yield "perfectly wrong", list(range(10)), list(range(10, 30))
     yield "touching at one score", [1.0, 1.0, 2.0, 3.0], [1.0, 1.0, 0.0]
+    yield "tied pairs on a straight line", list(range(40)), list(range(40))
     yield "few distinct scores", normal(1, 200, 0), normal(0, 300, 0)
     yield "small, no ties", normal(1, 30, 9), normal(0, 50, 9)
     yield "1000 against 1000, no ties", normal(2, 1000, 7), normal(0, 1000, 7)
@@ -108,6 +129,7 @@ def cases():
 BOOTSTRAPS = {
     "small, no ties": (standard, 50, 7, 0.95),
     "few distinct scores": (reference, 50, 11, 0.8),
+    "by hand, ties": (openood, 50, 5, 0.95),
 }
 
 
@@ -123,6 +145,7 @@ def main():
                 "ood": ood.tolist(),
                 "standard": standard(id_, ood),
                 "reference": reference(id_, ood),
+                "openood": openood(id_, ood),
                 "threshold_at_95_tpr": threshold_at_95_tpr(id_),
                 "bootstrap": settings and bootstrap(id_, ood, *settings),
             }

@@ -12,7 +12,7 @@ pub(super) struct Levels {
 }
 
 /// Images with the same score.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct Level {
     pub ids: usize,
     pub oods: usize,

@@ -3,7 +3,7 @@
 use super::{
     definition::{Definition, Metrics},
     levels::{Levels, check, rate},
-    reference, standard,
+    openood, reference, standard,
 };
 use crate::error::{Result, Side};
 
@@ -35,5 +35,6 @@ pub(super) fn of_levels(levels: &Levels, definition: Definition) -> Metrics {
     match definition {
         Definition::Standard => standard::metrics(levels),
         Definition::Reference => reference::metrics(levels),
+        Definition::OpenOod => openood::metrics(levels),
     }
 }

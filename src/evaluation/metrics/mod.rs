@@ -15,6 +15,7 @@ mod curves;
 mod definition;
 mod levels;
 mod measure;
+mod openood;
 mod reference;
 mod standard;
 #[cfg(test)]

@@ -14,6 +14,7 @@ struct Case {
     ood: Vec<f64>,
     standard: Metrics,
     reference: Metrics,
+    openood: Metrics,
     threshold_at_95_tpr: f64,
     bootstrap: Option<Bootstrap>,
 }
@@ -61,6 +62,14 @@ fn reference_metrics_equal_the_reference_definitions() {
 }
 
 #[test]
+fn openood_metrics_equal_openoods_formulas() {
+    for case in golden() {
+        let found = metrics(&case.id, &case.ood, Definition::OpenOod).unwrap();
+        assert_same_metrics(found, case.openood, &case.name);
+    }
+}
+
+#[test]
 fn thresholds_equal_their_golden_values() {
     for case in golden() {
         assert_eq!(threshold_at_tpr(&case.id, TPR), case.threshold_at_95_tpr, "{}", case.name);
@@ -88,7 +97,7 @@ fn bootstrap_intervals_equal_numpy_with_the_same_draws() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 2);
+    assert_eq!(compared, 3);
 }
 
 fn standard(id: &[f64], ood: &[f64]) -> Metrics {
@@ -121,6 +130,25 @@ fn reference_metrics_by_hand() {
         aupr_out: 0.5 * 0.5 + 0.5 * 0.5,
     };
     assert_eq!(found, expected);
+}
+
+#[test]
+fn openood_metrics_by_hand() {
+    let found = metrics(&[3.0, 1.0], &[2.0, 1.0], Definition::OpenOod).unwrap();
+    // Rejected from the lowest score: (in, out) = (1/2, 1/2), (1/2, 1), (1, 1).
+    assert_eq!(found.fpr_at_95_tpr, Some(0.5));
+    assert_eq!(found.auroc, 0.625);
+    // Precision 1 at recall 1/2, then 1/2 at recall 1/2 and at 1.
+    assert_eq!(found.aupr_in, 0.5 * 1.0 + 0.5 * 0.5);
+    // Precision 1/2 at recall 1/2, 2/3 at recall 1.
+    assert_eq!(found.aupr_out, 0.5 * 0.75 + 0.5 * (0.5 + 2.0 / 3.0) / 2.0);
+}
+
+#[test]
+fn every_definition_goes_by_its_name_in_json() {
+    for definition in Definition::ALL {
+        assert_eq!(serde_json::to_value(definition).unwrap(), definition.name());
+    }
 }
 
 #[test]
@@ -203,7 +231,7 @@ proptest! {
         let monotone = |scores: &[f64]| -> Vec<f64> {
             scores.iter().rev().map(|score| (score / 9.0).exp() - 7.0).collect()
         };
-        for definition in [Definition::Standard, Definition::Reference] {
+        for definition in Definition::ALL {
             let plain = metrics(&id, &ood, definition).unwrap();
             prop_assert_eq!(plain, metrics(&monotone(&id), &monotone(&ood), definition).unwrap());
         }
@@ -221,7 +249,7 @@ proptest! {
 
     #[test]
     fn metrics_are_fractions(id in scores(), ood in scores()) {
-        for definition in [Definition::Standard, Definition::Reference] {
+        for definition in Definition::ALL {
             let found = metrics(&id, &ood, definition).unwrap();
             let fpr = found.fpr_at_95_tpr.unwrap_or(0.0);
             for value in [fpr, found.detection_error, found.auroc, found.aupr_in, found.aupr_out] {

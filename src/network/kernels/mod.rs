@@ -16,3 +16,6 @@ pub(super) mod linear;
 pub(super) mod normal;
 pub(super) mod pool;
 mod values;
+
+/// Whether weights have kernels of their own for gradients. The page trains nothing, and is smaller without.
+const TRAINS: bool = cfg!(feature = "native");

@@ -1,7 +1,7 @@
-//! Max pooling of 2 x 2 pixels, two apart.
+//! Max and mean pooling of 2 x 2 pixels, two apart.
 //!
-//! `output[n, y, x, c]` is the largest of `input[n, 2 y.., 2 x.., c]`, two by two; an odd last row or column is not read. The input
-//! has a gradient: the largest's, the first of equal ones.
+//! `output[n, y, x, c]` is the largest or the mean of `input[n, 2 y.., 2 x.., c]`, two by two; an odd last row or column is not
+//! read. The input has a gradient: the largest's, the first of equal ones, or a quarter for each.
 
 #[cfg(feature = "libtorch")]
 use burn::backend::LibTorch;
@@ -37,6 +37,11 @@ pub fn max_pool(input: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as PoolOps>::max_pool(input.into_dispatch()).0)
 }
 
+/// The same, the mean in place of the largest.
+pub fn mean_pool(input: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as PoolOps>::mean_pool(input.into_dispatch()))
+}
+
 #[backend_extension(
     Autodiff,
     Flex,
@@ -52,6 +57,16 @@ pub trait PoolOps: Backend {
     /// The gradient of the input, of the given shape, from that of the output.
     fn max_pool_gradient(gradient: FloatTensor<Self>, places: IntTensor<Self>, shape: Shape) -> FloatTensor<Self> {
         composed_gradient::<Self>(gradient, places, shape)
+    }
+
+    /// See [`mean_pool`].
+    fn mean_pool(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_mean::<Self>(input)
+    }
+
+    /// The gradient of the input, of the given shape, from that of the output.
+    fn mean_pool_gradient(gradient: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self> {
+        composed_mean_gradient::<Self>(gradient, shape)
     }
 }
 
@@ -70,6 +85,20 @@ fn composed_gradient<B: Backend>(gradient: FloatTensor<B>, places: IntTensor<B>,
     let input =
         B::max_pool2d_with_indices_backward(input, [2; 2], [2; 2], [0; 2], [1; 2], false, gradient, places).x_grad;
     by_pixel::<B>(input)
+}
+
+/// By Burn's operations.
+fn composed_mean<B: Backend>(input: FloatTensor<B>) -> FloatTensor<B> {
+    let input = planar::<B>(input);
+    by_pixel::<B>(B::avg_pool2d(input, [2; 2], [2; 2], [0; 2], false, false))
+}
+
+/// The same for the gradient.
+fn composed_mean_gradient<B: Backend>(gradient: FloatTensor<B>, shape: Shape) -> FloatTensor<B> {
+    // Only its shape is read.
+    let input = planar::<B>(B::float_empty(shape, &gradient.device(), gradient.dtype().into()));
+    let gradient = planar::<B>(gradient);
+    by_pixel::<B>(B::avg_pool2d_backward(input, gradient, [2; 2], [2; 2], [0; 2], false, false))
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
@@ -115,6 +144,23 @@ impl PoolOps for Flex {
         let input = cpu::pool::gradient(Machine::best(), shape.dims(), &values(gradient), places);
         tensor(input, shape)
     }
+
+    fn mean_pool(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        if input.dtype() != DType::F32 {
+            return composed_mean::<Self>(input);
+        }
+        let [images, height, width, channels] = input.shape().dims();
+        let output = cpu::pool::mean_pool(Machine::best(), [images, height, width, channels], &values(input));
+        tensor(output, [images, height / 2, width / 2, channels])
+    }
+
+    fn mean_pool_gradient(gradient: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self> {
+        if gradient.dtype() != DType::F32 {
+            return composed_mean_gradient::<Self>(gradient, shape);
+        }
+        let input = cpu::pool::mean_gradient(Machine::best(), shape.dims(), &values(gradient));
+        tensor(input, shape)
+    }
 }
 
 impl<B: PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C> {
@@ -127,6 +173,16 @@ impl<B: PoolOps, C: CheckpointStrategy> PoolOps for Autodiff<B, C> {
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         };
         (output, places)
+    }
+
+    fn mean_pool(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        let node = input.node();
+        let shape = input.shape();
+        let output = B::mean_pool(input.into_primitive());
+        match MeanPool.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(shape, output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
     }
 }
 
@@ -145,32 +201,55 @@ impl<B: PoolOps> Backward<B, 1> for MaxPool {
     }
 }
 
+#[derive(Debug)]
+struct MeanPool;
+
+impl<B: PoolOps> Backward<B, 1> for MeanPool {
+    type State = Shape;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let ([node], shape) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            gradients.register::<B>(node.id, B::mean_pool_gradient(gradient, shape));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution, module::max_pool2d, ops::MaxPoolOptions};
+    use burn::tensor::{
+        Device, Distribution,
+        module::{avg_pool2d, max_pool2d},
+        ops::{AvgPoolOptions, MaxPoolOptions},
+    };
 
     use super::*;
 
     /// Ours against Burn's own, at odd sizes and with equal numbers.
     #[test]
     fn output_and_gradient_are_those_of_burn() {
+        fn burns_max(x: Tensor<4>) -> Tensor<4> {
+            max_pool2d(x, MaxPoolOptions::new([2, 2]).with_stride([2, 2]))
+        }
+        fn burns_mean(x: Tensor<4>) -> Tensor<4> {
+            avg_pool2d(x, AvgPoolOptions::new([2, 2]).with_stride([2, 2]))
+        }
+        type Pool = fn(Tensor<4>) -> Tensor<4>;
         let device = Device::flex().autodiff();
         for shape in [[2, 7, 9, 5], [3, 4, 2, 40], [1, 2, 3, 1]] {
             let x = Tensor::<4>::random(shape, Distribution::Uniform(-2.0, 2.0), &device).round().require_grad();
-            let results = [true, false].map(|ours| {
-                let y = match ours {
-                    true => max_pool(x.clone()),
-                    false => {
-                        let options = MaxPoolOptions::new([2, 2]).with_stride([2, 2]);
-                        max_pool2d(x.clone().permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
-                    }
+            for (ours, burns) in [(max_pool as Pool, burns_max as Pool), (mean_pool, burns_mean)] {
+                let gradients_of = |y: Tensor<4>| {
+                    let gradients = (y.clone() + 1.0).powf_scalar(2.0).sum().backward();
+                    [y.into_data(), x.grad(&gradients).unwrap().into_data()]
                 };
-                let gradients = (y.clone() + 1.0).powf_scalar(2.0).sum().backward();
-                [y.into_data(), x.grad(&gradients).unwrap().into_data()]
-            });
-            let [ours, theirs] = results;
-            ours[0].assert_eq(&theirs[0], true);
-            ours[1].assert_eq(&theirs[1], true);
+                let ours = gradients_of(ours(x.clone()));
+                let burns = gradients_of(burns(x.clone().permute([0, 3, 1, 2])).permute([0, 2, 3, 1]));
+                for (ours, burns) in ours.iter().zip(&burns) {
+                    ours.assert_eq(burns, true);
+                }
+            }
         }
     }
 }

@@ -349,8 +349,9 @@ impl Work for Unit<'_> {
                     let mut pixels = &list.pixels[..];
                     while !pixels.is_empty() {
                         // Few sums in a tile would wait for each other.
-                        let tall = H == 6 && vectors == 1 && pixels.len() >= TALL;
-                        let rows = if tall { TALL } else { pixels.len().min(H) };
+                        let most = if H == 6 { TALL } else { 6 };
+                        let tall = vectors == 1 && pixels.len() >= most;
+                        let rows = if tall { most } else { pixels.len().min(H) };
                         let (tile, others) = pixels.split_at(rows);
                         pixels = others;
                         let mut from = [source.as_ptr(); TALL];
@@ -365,7 +366,9 @@ impl Work for Unit<'_> {
                         }
                         // SAFETY: the instruction set is there; what a class's taps meet is within the source.
                         unsafe {
-                            if tall {
+                            if tall && H < 6 {
+                                tile_of::<V, 6, 1>(runs, these, &from, &at, fresh, finish);
+                            } else if tall {
                                 tile_of::<V, TALL, 1>(runs, these, &from, &at, fresh, finish);
                             } else {
                                 sized!(rows, vectors, tile_of(runs, these, &from, &at, fresh, finish));
@@ -377,7 +380,7 @@ impl Work for Unit<'_> {
             if !straight {
                 let channels = (outputs - column).min(block);
                 // SAFETY: these pixels and channels are this unit's own.
-                unsafe { self.finish(&sums, across, column, channels, [height, width]) };
+                unsafe { self.finish::<V>(&sums, across, column, channels, [height, width]) };
             }
         }
     }
@@ -389,7 +392,14 @@ impl Unit<'_> {
     /// # Safety
     /// Nothing else writes to these pixels.
     #[inline(always)]
-    unsafe fn finish(&self, sums: &[f32], across: usize, column: usize, channels: usize, [height, width]: [usize; 2]) {
+    unsafe fn finish<V: Vector>(
+        &self,
+        sums: &[f32],
+        across: usize,
+        column: usize,
+        channels: usize,
+        [height, width]: [usize; 2],
+    ) {
         let Plan { then, affine, target, .. } = *self.plan;
         let outputs = self.plan.correlation.outputs;
         let (relu, pool, places) = match then {
@@ -432,6 +442,12 @@ impl Unit<'_> {
                         + x;
                     // SAFETY: there is room for all pixels.
                     let out = unsafe { target.values(to, column, channels) };
+                    if pool && !places && channels == across {
+                        let [upper, lower] = [from, from + width].map(|pixel| &sums[pixel * across..][..2 * across]);
+                        // SAFETY: the instruction set is there, and whole vectors of all.
+                        unsafe { finish_four::<V>(upper, lower, [scale, shift], relu, out) };
+                        continue;
+                    }
                     let first = &sums[from * across..][..channels];
                     if pool {
                         let second = &sums[(from + 1) * across..][..channels];
@@ -500,6 +516,35 @@ fn sum_up(
         let sum = if is_cut { 0.0 } else { sums[channel] };
         total[channel] += sum;
         product[channel] += sum * ((input[channel] - mean[channel]) * inverse[channel]);
+    }
+}
+
+/// `max(0, scale sum + shift)` of the largest of four pixels, two of which are side by side in `upper` and in `lower`.
+///
+/// # Safety
+/// The instruction set is there, and channels fill vectors.
+#[inline(always)]
+unsafe fn finish_four<V: Vector>(
+    upper: &[f32],
+    lower: &[f32],
+    [scale, shift]: [&[f32]; 2],
+    relu: bool,
+    out: &mut [f32],
+) {
+    let channels = out.len();
+    let mut first = 0;
+    while first < channels {
+        // SAFETY: the caller's.
+        unsafe {
+            let (above, below) = (upper.as_ptr().add(first), lower.as_ptr().add(first));
+            let left = V::load(above).larger(V::load(below));
+            let right = V::load(above.add(channels)).larger(V::load(below.add(channels)));
+            // Rounded twice, as where channels do not fill vectors.
+            let product = V::splat(0.0).add_product(left.larger(right), V::load(scale.as_ptr().add(first)));
+            let value = product.add_product(V::splat(1.0), V::load(shift.as_ptr().add(first)));
+            (if relu { value.relu() } else { value }).store(out.as_mut_ptr().add(first));
+        }
+        first += V::LANES;
     }
 }
 

@@ -18,7 +18,7 @@ pub trait Work {
     unsafe fn run<V: Vector, const H: usize>(self) -> Self::Output;
 }
 
-/// Height of a tile that is one vector wide, where that of others is six.
+/// Height of a tile that is one vector wide, where that of others is six; where it is less, that is six.
 pub const TALL: usize = 12;
 
 /// An instruction set.

@@ -34,7 +34,7 @@ pub(super) fn backward(shape: &Shape, gradient: Source, weight: &Packed) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::{machine::Machine, sums::weight_gradient, *};
+    use super::{correlation::Finish, machine::Machine, sums::weight_gradient, *};
 
     /// `[forward, input gradient, weight gradient]` by the definition, in double precision.
     fn naive(shape: Shape, x: &[f32], w: &[f32], g: &[f32]) -> [Vec<f32>; 3] {
@@ -156,6 +156,27 @@ mod tests {
                     let found = backward(&shape, source, &packed);
                     assert_eq!(found, backward(&shape, Source::Plain(&plain), &packed), "{machine:?} {pool} {relu}");
                 }
+            }
+        }
+    }
+
+    /// Whole vectors and single numbers are pooled by different loops.
+    #[test]
+    fn pooling_gives_the_same_with_places_and_without() {
+        let shape = Shape { even: true, ..shape(2, 5, [7, 8], 40, 3) };
+        let mut x = numbers(2 * 5 * 7 * 8, 1);
+        x[100] = f32::NAN;
+        let (w, scale, shift) = (numbers(40 * 5 * 9, 2), numbers(40, 3), numbers(40, 4));
+        for machine in Machine::all() {
+            let packed = Packed::forward(machine, shape.filters(), &w);
+            let pooled = |places| {
+                let finish = Finish { scale: &scale, shift: &shift, relu: true, pool: true, places };
+                forward(&shape, &x, &packed, Then::Finish(finish)).values
+            };
+            let (with, without) = (pooled(true), pooled(false));
+            assert!(with.iter().any(|value| value.is_nan()) && with.len() == without.len());
+            for (with, without) in with.iter().zip(&without) {
+                assert!(with == without || with.is_nan() && without.is_nan(), "{machine:?}: {with} {without}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Max pooling of 2 x 2 pixels.
+//! Max and mean pooling of 2 x 2 pixels.
 #![allow(clippy::needless_range_loop, reason = "iterators' closures would not be compiled for the instruction set")]
 
 use super::{
@@ -106,6 +106,80 @@ impl Work for Spread<'_> {
                 let place = (2 * row + side) as u8;
                 for channel in 0..channels {
                     input[channel] = if places[channel] == place { gradient[channel] } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// The mean of each four of `input` `[images, height, width, channels]`.
+pub fn mean_pool(machine: Machine, shape: [usize; 4], input: &[f32]) -> Vec<f32> {
+    let [images, height, width, channels] = shape;
+    let row = width / 2 * channels;
+    fill(images * (height / 2) * row, row, |index, output| {
+        let start = (index / (height / 2) * height + index % (height / 2) * 2) * width * channels;
+        let rows = &input[start..][..2 * width * channels];
+        machine.run(Mean { width, channels, rows, output });
+    })
+}
+
+/// A row of the output, from two of the input.
+struct Mean<'a> {
+    width: usize,
+    channels: usize,
+    rows: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl Work for Mean<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector, const H: usize>(self) {
+        let Mean { width, channels, rows, output } = self;
+        for column in 0..width / 2 {
+            let [first, second, third, fourth] =
+                [0, 1, width, width + 1].map(|pixel| &rows[(2 * column + pixel) * channels..][..channels]);
+            let output = &mut output[column * channels..][..channels];
+            for channel in 0..channels {
+                output[channel] = (first[channel] + second[channel] + third[channel] + fourth[channel]) * 0.25;
+            }
+        }
+    }
+}
+
+/// The gradient of an input `[images, height, width, channels]` of [`mean_pool`] from that of the output.
+pub fn mean_gradient(machine: Machine, shape: [usize; 4], gradient: &[f32]) -> Vec<f32> {
+    let [images, height, width, channels] = shape;
+    let pooled = width / 2 * channels;
+    fill(images * height * width * channels, width * channels, |index, input| {
+        let (image, row) = (index / height, index % height);
+        if row / 2 < height / 2 {
+            let gradient = &gradient[(image * (height / 2) + row / 2) * pooled..][..pooled];
+            machine.run(Share { channels, gradient, input });
+        }
+    })
+}
+
+/// A row of the input's gradient.
+struct Share<'a> {
+    channels: usize,
+    gradient: &'a [f32],
+    input: &'a mut [f32],
+}
+
+impl Work for Share<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector, const H: usize>(self) {
+        let Share { channels, gradient, input } = self;
+        for column in 0..gradient.len() / channels.max(1) {
+            let gradient = &gradient[column * channels..][..channels];
+            for side in 0..2 {
+                let input = &mut input[(2 * column + side) * channels..][..channels];
+                for channel in 0..channels {
+                    input[channel] = gradient[channel] * 0.25;
                 }
             }
         }

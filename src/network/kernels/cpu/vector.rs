@@ -1,5 +1,8 @@
 //! The vectors of each instruction set, as far as convolutions need them.
 
+#[cfg(not(target_family = "wasm"))]
+use super::pool::is_larger;
+
 /// Some numbers side by side in one register.
 ///
 /// # Safety
@@ -21,6 +24,8 @@ pub trait Vector: Copy {
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// 0 for each number below; what is not a number stays so.
     unsafe fn relu(self) -> Self;
+    /// The larger; what is not a number where one of them is none.
+    unsafe fn larger(self, other: Self) -> Self;
     /// 0 where `other` is 0.
     unsafe fn cut(self, other: Self) -> Self;
     /// 0 where the byte at `places` is not `place`.
@@ -73,6 +78,15 @@ impl Vector for Plain {
     }
 
     #[inline(always)]
+    unsafe fn larger(self, other: Self) -> Self {
+        let mut values = self.0;
+        for (value, other) in values.iter_mut().zip(other.0) {
+            *value = if is_larger(other, *value) { other } else { *value };
+        }
+        Plain(values)
+    }
+
+    #[inline(always)]
     unsafe fn cut(self, other: Self) -> Self {
         let mut values = self.0;
         for (value, other) in values.iter_mut().zip(other.0) {
@@ -98,7 +112,8 @@ impl Vector for Plain {
 macro_rules! vector {
     ($vector:ty, $lanes:literal x $across:tt, $splat:path, $load:path, $store:path,
      |$c:ident, $a:ident, $b:ident| $add:expr, |$x:ident, $zero:ident| $relu:expr,
-     |$cut:ident, $other:ident, $none:ident| $is_cut:expr, |$kept:ident, $places:ident, $place:ident| $only:expr) => {
+     |$one:ident, $two:ident| $larger:expr, |$cut:ident, $other:ident, $none:ident| $is_cut:expr,
+     |$kept:ident, $places:ident, $place:ident| $only:expr) => {
         impl Vector for $vector {
             const LANES: usize = $lanes;
             const ACROSS: usize = $across;
@@ -143,6 +158,14 @@ macro_rules! vector {
 
             #[inline(always)]
             #[allow(unused_unsafe, reason = "safe where the instruction set is known when the program is built")]
+            unsafe fn larger(self, $two: Self) -> Self {
+                let $one = self;
+                // SAFETY: the caller's.
+                unsafe { $larger }
+            }
+
+            #[inline(always)]
+            #[allow(unused_unsafe, reason = "safe where the instruction set is known when the program is built")]
             unsafe fn cut(self, $other: Self) -> Self {
                 let $cut = self;
                 // SAFETY: the caller's.
@@ -170,6 +193,11 @@ mod x86 {
 
     vector!(__m512, 16 x 4, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, |c, a, b| _mm512_fmadd_ps(a, b, c),
     |x, zero| _mm512_max_ps(zero, x),
+    |x, other| {
+        // Of `max` it is the second where one is not a number.
+        let none = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+        _mm512_mask_mov_ps(_mm512_max_ps(x, other), none, x)
+    },
     |x, other, zero| _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(other, zero), x),
     |x, places, place| {
         let places = _mm512_cvtepu8_epi32(_mm_loadu_si128(places.cast()));
@@ -177,6 +205,7 @@ mod x86 {
     });
     vector!(__m256, 8 x 2, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, |c, a, b| _mm256_fmadd_ps(a, b, c),
     |x, zero| _mm256_max_ps(zero, x),
+    |x, other| _mm256_blendv_ps(_mm256_max_ps(x, other), x, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)),
     |x, other, zero| _mm256_and_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(other, zero), x),
     |x, places, place| {
         let places = _mm256_cvtepu8_epi32(_mm_loadl_epi64(places.cast()));
@@ -192,6 +221,7 @@ mod arm {
 
     vector!(float32x4_t, 4 x 4, vdupq_n_f32, vld1q_f32, vst1q_f32, |c, a, b| vfmaq_f32(c, a, b),
     |x, zero| vmaxq_f32(x, zero),
+    |x, other| vmaxq_f32(x, other),
     |x, other, zero| vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), vceqq_f32(other, zero))),
     |x, places, place| {
         let places = vcreate_u8(places.cast::<u32>().read_unaligned().into());
@@ -220,6 +250,7 @@ mod wasm {
 
     vector!(v128, 4 x WIDE, f32x4_splat, v128_load, v128_store, |c, a, b| product_and(a, b, c),
     |x, zero| f32x4_pmax(x, zero),
+    |x, other| f32x4_max(x, other),
     |x, other, zero| v128_andnot(x, f32x4_eq(other, zero)),
     |x, places, place| {
         let found = i8x16_eq(v128_load32_zero(places.cast()), u8x16_splat(place));

@@ -1,0 +1,214 @@
+//! The metrics of any scores, as a table for terminal, JSON, Markdown, LaTeX and CSV.
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Result,
+    evaluation::{
+        files::Pair,
+        metrics::{Definition, Interval, Intervals, Metrics, bootstrap, metrics},
+        report::{COLUMNS, cells, markdown_header, markdown_row},
+    },
+};
+
+/// Share of resamples within an interval.
+const LEVEL: f64 = 0.95;
+
+/// The metrics of some scores of the same images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Definition of the metrics.
+    pub definition: Definition,
+    /// Number of in-distribution images.
+    pub id_images: usize,
+    /// Number of out-of-distribution images.
+    pub ood_images: usize,
+    /// One for each score.
+    pub scores: Vec<Row>,
+}
+
+/// The metrics of one score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Name of the score.
+    pub score: String,
+    /// Its metrics, as fractions.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// Their 95% bootstrap intervals, where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<Intervals>,
+}
+
+impl Table {
+    /// Measures `pairs`, scores of the same images, with intervals of as many `resamples` unless that is 0.
+    ///
+    /// # Errors
+    /// Those of [`metrics`].
+    ///
+    /// # Panics
+    /// Without pairs.
+    pub fn new(pairs: &[Pair], definition: Definition, resamples: usize, seed: u32) -> Result<Self> {
+        let row = |Pair { score, id, ood }: &Pair| {
+            let intervals = (resamples > 0).then(|| bootstrap(id, ood, definition, resamples, seed, LEVEL));
+            Ok(Row {
+                score: (*score).to_owned(),
+                metrics: metrics(id, ood, definition)?,
+                intervals: intervals.transpose()?,
+            })
+        };
+        let (id_images, ood_images) = (pairs[0].id.len(), pairs[0].ood.len());
+        Ok(Table { definition, id_images, ood_images, scores: pairs.iter().map(row).collect::<Result<_>>()? })
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}\n", self.caption());
+        let width = if self.resamples() > 0 { 18 } else { 10 };
+        let mut line = |name: &str, cells: &[String; 5]| {
+            let _ = write!(text, "\n  {name:<18}");
+            cells.iter().for_each(|cell| text += &format!("{cell:>width$}"));
+        };
+        line("", &COLUMNS.map(str::to_owned));
+        for row in &self.scores {
+            line(&row.score, &cells(&row.metrics));
+            if let Some(intervals) = &row.intervals {
+                line(
+                    "",
+                    &ranges(intervals).map(|range| range.map_or("-".to_owned(), |r| format!("[{}]", percents(r)))),
+                );
+            }
+        }
+        text
+    }
+
+    /// A Markdown table and its caption.
+    pub fn markdown(&self) -> String {
+        let mut text = markdown_header(&["score"], &COLUMNS);
+        for row in &self.scores {
+            let range = |range: String| format!(" ({range})");
+            text += &markdown_row(&[&[row.score.clone()][..], &row.cells_with(range)].concat());
+        }
+        format!("{text}\n{}", self.caption())
+    }
+
+    /// A LaTeX tabular and its caption as a comment.
+    pub fn latex(&self) -> String {
+        let mut text = format!("% {}\n\\begin{{tabular}}{{lrrrrr}}\n\\hline\n", self.caption().replace('\n', "\n% "));
+        let mut line = |name: &str, cells: &[String; 5]| {
+            let _ = writeln!(text, "{name} & {} \\\\", cells.join(" & "));
+        };
+        line("", &COLUMNS.map(str::to_owned));
+        for row in &self.scores {
+            line(&row.score, &row.cells_with(|range| format!(" {{\\small [{range}]}}")));
+        }
+        text + "\\hline\n\\end{tabular}"
+    }
+
+    /// Fractions with all their digits: a line of names, and one for each score.
+    pub fn csv(&self) -> String {
+        const NAMES: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
+        let mut text = format!("score,{}", NAMES.join(","));
+        if self.resamples() > 0 {
+            NAMES.iter().for_each(|name| text += &format!(",{name}_low,{name}_high"));
+        }
+        for Row { score, metrics, intervals } in &self.scores {
+            let Metrics { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out } = *metrics;
+            let mut values = vec![fpr_at_95_tpr];
+            values.extend([detection_error, auroc, aupr_in, aupr_out].map(Some));
+            for range in intervals.iter().flat_map(ranges) {
+                values.extend([range.map(|range| range.low), range.map(|range| range.high)]);
+            }
+            let _ = write!(text, "\n{score:?}");
+            values.iter().for_each(|value| text += &format!(",{}", value.map_or(String::new(), |v| v.to_string())));
+        }
+        text
+    }
+
+    /// What the numbers are.
+    fn caption(&self) -> String {
+        let intervals = match self.resamples() {
+            0 => String::new(),
+            resamples => format!(", with 95% bootstrap intervals of {resamples} resamples"),
+        };
+        format!(
+            "Percent{intervals}; {} in-distribution and {} out-of-distribution images.\n{}",
+            self.id_images,
+            self.ood_images,
+            self.definition.in_words(),
+        )
+    }
+
+    fn resamples(&self) -> usize {
+        self.scores.first().and_then(|row| row.intervals).map_or(0, |intervals| intervals.resamples)
+    }
+}
+
+impl Row {
+    /// The metrics in percent, each followed by its interval as `range` writes it.
+    fn cells_with(&self, range: impl Fn(String) -> String) -> [String; 5] {
+        let mut cells = cells(&self.metrics);
+        if let Some(intervals) = &self.intervals {
+            for (cell, interval) in cells.iter_mut().zip(ranges(intervals)) {
+                *cell += &interval.map_or(String::new(), |interval| range(percents(interval)));
+            }
+        }
+        cells
+    }
+}
+
+/// The intervals in the order of [`COLUMNS`].
+fn ranges(intervals: &Intervals) -> [Option<Interval>; 5] {
+    let Intervals { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out, .. } = *intervals;
+    [fpr_at_95_tpr, Some(detection_error), Some(auroc), Some(aupr_in), Some(aupr_out)]
+}
+
+fn percents(interval: Interval) -> String {
+    format!("{:.2}, {:.2}", 100.0 * interval.low, 100.0 * interval.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(resamples: usize) -> Table {
+        let pair = Pair { score: "ELOC, epsilon 0", id: vec![4.0, 3.0, 2.0], ood: vec![1.0, 3.0] };
+        Table::new(&[pair], Definition::Standard, resamples, 0).unwrap()
+    }
+
+    #[test]
+    fn tables_hold_the_metrics_in_every_form() {
+        let table = table(0);
+        let last = |text: String| text.lines().last().unwrap().to_owned();
+        let cells = last(table.text());
+        assert_eq!(cells.split_whitespace().skip(3).collect::<Vec<_>>(), ["50.00", "25.00", "75.00", "80.56", "75.00"]);
+        let markdown = table.markdown();
+        assert!(markdown.contains("| ELOC, epsilon 0 | 50.00 | 25.00 | 75.00 | 80.56 | 75.00 |"), "{markdown}");
+        let latex = table.latex();
+        assert!(latex.contains("\nELOC, epsilon 0 & 50.00 & 25.00 & 75.00 & 80.56 & 75.00 \\\\\n"), "{latex}");
+        let csv = last(table.csv());
+        assert!(csv.starts_with("\"ELOC, epsilon 0\",0.5,0.25,0.75,0.80555"), "{csv}");
+    }
+
+    #[test]
+    fn intervals_stand_beside_their_metrics() {
+        let table = table(20);
+        let auroc = percents(table.scores[0].intervals.unwrap().auroc);
+        assert!(table.text().contains(&format!("[{auroc}]")), "{}", table.text());
+        assert!(table.markdown().contains(&format!("| 75.00 ({auroc}) |")), "{}", table.markdown());
+        assert!(table.latex().contains(&format!("& 75.00 {{\\small [{auroc}]}} &")), "{}", table.latex());
+        let csv = table.csv();
+        let columns: Vec<usize> =
+            csv.lines().map(|line| line.rsplit("0\",").next().unwrap().split(',').count()).collect();
+        assert_eq!(columns, [16, 15]);
+    }
+
+    #[test]
+    fn a_table_comes_back_from_json() {
+        for table in [table(0), table(20)] {
+            assert_eq!(serde_json::from_str::<Table>(&serde_json::to_string(&table).unwrap()).unwrap(), table);
+        }
+    }
+}
