@@ -7,7 +7,7 @@ use std::{
 
 use burn_cubecl::cubecl::{
     launched::LaunchedKernels,
-    logging::{LaunchObservation, LaunchObserver},
+    logging::{Duration, LaunchObservation, LaunchObserver, TimingMethod, TimingRequest},
 };
 
 /// The kernels that were sent to GPUs meanwhile.
@@ -34,6 +34,36 @@ impl Launches {
     /// All of them.
     pub fn total(&self) -> usize {
         self.dispatches.values().sum()
+    }
+}
+
+/// The kernels that `work` sends to GPUs, how often, and the seconds that they take, one after the other; the longest first.
+pub fn times(work: impl FnOnce()) -> Vec<(&'static str, usize, f64)> {
+    let times = Arc::new(Times::default());
+    let watching = LaunchObservation::new(times.clone());
+    work();
+    drop(watching);
+    let found = std::mem::take(&mut *times.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut found: Vec<_> = found.into_iter().map(|(name, (count, seconds))| (name, count, seconds)).collect();
+    found.sort_by(|a, b| b.2.total_cmp(&a.2));
+    found
+}
+
+#[derive(Default)]
+struct Times(Mutex<BTreeMap<&'static str, (usize, f64)>>);
+
+impl LaunchObserver for Times {
+    fn launched(&self, _: &'static str) {}
+
+    fn timing(&self) -> TimingRequest {
+        TimingRequest::Resolved
+    }
+
+    fn timed(&self, kernel: &'static str, duration: Duration, _: TimingMethod) {
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, seconds) = times.entry(kernel).or_default();
+        *count += 1;
+        *seconds += duration.as_secs_f64();
     }
 }
 

@@ -118,6 +118,14 @@ impl PoolOps for Cube {
             gpu::pool::gradient(gradient, behind, shape)
         })
     }
+
+    fn mean_pool(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        in_single::<Self, 1>([input], |[input]| gpu::pool::mean_pool(input))
+    }
+
+    fn mean_pool_gradient(gradient: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self> {
+        in_single::<Self, 1>([gradient], |[gradient]| gpu::pool::mean_gradient(gradient, shape))
+    }
 }
 
 #[cfg(feature = "libtorch")]

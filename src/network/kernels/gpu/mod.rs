@@ -24,7 +24,7 @@ pub(crate) mod tests {
         convolution::{Geometry, convolution},
         layer::Layer,
         normal::normal,
-        pool::max_pool,
+        pool::{max_pool, mean_pool},
     };
 
     /// What `compute` finds on a CPU, and twice on the software adapter, must be the same but for `tolerance`.
@@ -160,9 +160,11 @@ pub(crate) mod tests {
                 if shape[1] > 1 {
                     // With equal numbers.
                     let x = (x * 2.0).round().inner().autodiff().require_grad();
-                    let y = max_pool(x.clone());
-                    let gradients = (y.clone() * pattern(y.dims(), &device)).sum().backward();
-                    found.extend([y.into_data(), x.grad(&gradients).unwrap().into_data()]);
+                    for pool in [max_pool, mean_pool] {
+                        let y = pool(x.clone());
+                        let gradients = (y.clone() * pattern(y.dims(), &device)).sum().backward();
+                        found.extend([y.into_data(), x.grad(&gradients).unwrap().into_data()]);
+                    }
                 }
                 found
             });

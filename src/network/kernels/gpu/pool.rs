@@ -1,4 +1,4 @@
-//! Max pooling of 2 x 2 pixels, and the way back through it.
+//! Max and mean pooling of 2 x 2 pixels, and the way back through them.
 
 use burn::{backend::TensorMetadata, tensor::Shape};
 use burn_cubecl::{
@@ -65,6 +65,81 @@ fn largest<N: Size>(
         }
         output[at as usize] = value;
         places[at as usize] = place;
+    }
+}
+
+/// The mean of each four of `input` `[images, height, width, channels]`.
+pub fn mean_pool(input: CubeTensor) -> CubeTensor {
+    let [images, height, width, channels] = input.shape().dims();
+    means(input, [images, height / 2, width / 2, channels], [height, width], false)
+}
+
+/// The gradient of the input, of the given shape, from that of the output of [`mean_pool`].
+pub fn mean_gradient(gradient: CubeTensor, shape: Shape) -> CubeTensor {
+    let [images, height, width, channels] = shape.dims();
+    means(gradient, [images, height, width, channels], [height, width], true)
+}
+
+/// Of maps of the size on either side of the pooling, with that of its input.
+fn means(from: CubeTensor, shape: [usize; 4], [height, width]: [usize; 2], back: bool) -> CubeTensor {
+    let output = numbers(&from, shape);
+    let vector = vector(shape[3]);
+    let count = shape.iter().product::<usize>() / vector;
+    let (client, (cubes, dim)) = (from.client.clone(), each(count));
+    if count > 0 {
+        // SAFETY: an invocation beyond the last vector does nothing.
+        unsafe {
+            mean::launch_unchecked(
+                &client,
+                cubes,
+                dim,
+                vector,
+                arg(from, vector),
+                arg(output.clone(), vector),
+                count as u32,
+                height as u32,
+                width as u32,
+                (shape[3] / vector) as u32,
+                back,
+            );
+        }
+    }
+    output
+}
+
+#[cube(launch_unchecked)]
+fn mean<N: Size>(
+    from: &[Vector<f32, N>],
+    output: &mut [Vector<f32, N>],
+    count: u32,
+    height: u32,
+    width: u32,
+    channels: u32,
+    #[comptime] back: bool,
+) {
+    let at = position();
+    if at < count {
+        let (channel, pixel) = (at % channels, at / channels);
+        let quarter: Vector<f32, N> = Vector::new(0.25f32);
+        let mut value: Vector<f32, N> = Vector::new(0.0f32);
+        if comptime!(back) {
+            let (x, row) = (pixel % width / 2, pixel / width);
+            let (y, image) = (row % height / 2, row / height);
+            if x < width / 2 && y < height / 2 {
+                let first = ((image * (height / 2) + y) * (width / 2) + x) * channels + channel;
+                value = from[first as usize];
+            }
+        } else {
+            let (x, row) = (pixel % (width / 2), pixel / (width / 2));
+            let (y, image) = (row % (height / 2), row / (height / 2));
+            let first = ((image * height + 2 * y) * width + 2 * x) * channels + channel;
+            #[unroll]
+            for other in 0..4usize {
+                let down = comptime!(other as u32 / 2) * width;
+                value += from[(first + (down + comptime!(other as u32 % 2)) * channels) as usize];
+            }
+        }
+        output[at as usize] = value * quarter;
     }
 }
 
