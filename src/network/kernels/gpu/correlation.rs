@@ -458,7 +458,7 @@ fn source(y: u32, x: u32, extent: &Extent, #[comptime] apart: bool) -> (u32, boo
     // What is left or above of the source has wrapped around and is large.
     if comptime!(apart) {
         let (row, column) = (y / extent.apart, x / extent.apart);
-        let is_pixel = y % extent.apart == 0 && x % extent.apart == 0;
+        let is_pixel = row * extent.apart == y && column * extent.apart == x;
         (row * extent.width + column, is_pixel && row < extent.height && column < extent.width)
     } else {
         (y * extent.width + x, y < extent.height && x < extent.width)
