@@ -12,7 +12,7 @@ use crate::{
     detection::{ensemble::Member, odin::Odin},
     fold::folds,
     images::image::{Normalisation, PIXELS},
-    network::{Network, TrainingMode, kernels::gpu::tests::software, launches::Launches},
+    network::{Network, TrainingMode, kernels::on_gpu::software, launches::Launches},
 };
 
 /// Small members of the three families.

@@ -9,11 +9,13 @@ pub(super) mod convolution;
 mod cpu;
 pub(super) mod dense;
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-pub(crate) mod gpu;
+mod gpu;
 pub(crate) mod head;
 pub(super) mod layer;
 pub(super) mod linear;
 pub(super) mod normal;
+#[cfg(all(test, feature = "wgpu"))]
+pub(crate) mod on_gpu;
 pub(super) mod pool;
 mod values;
 
