@@ -1,17 +1,34 @@
 //! The choice of the device, made once and said aloud.
 
-use std::fmt;
+use std::{
+    fmt,
+    panic::{self, AssertUnwindSafe},
+    time::Instant,
+};
 
 #[cfg(feature = "libtorch")]
 use anyhow::ensure;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
+use eloc::{
+    network::Network,
+    training::{recipe::Recipe, trial::trial_step},
+};
+
+use super::output;
+
+/// Kept-class images and classes of a trial step.
+const TRIAL_IMAGES: usize = 64;
+const TRIAL_CLASSES: usize = 8;
+/// How far the losses of two devices that compute the same may be apart, of the loss.
+const TRIAL_TOLERANCE: f64 = 0.01;
 
 /// What `--device` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DeviceChoice {
-    /// A hardware GPU where there is one, else the CPU, with PyTorch's kernels where they were built in.
+    /// A hardware GPU where there is one and it is quicker than the CPU in a trial step, else the CPU, with PyTorch's kernels where
+    /// they were built in.
     Auto,
     /// Burn's CPU backend.
     Cpu,
@@ -33,8 +50,6 @@ pub struct ChosenDevice {
     pub device: Device,
     /// What it is.
     pub name: String,
-    /// Whether kernels are chosen when they are first needed, which can take minutes.
-    pub chooses_kernels: bool,
 }
 
 impl fmt::Display for ChosenDevice {
@@ -50,7 +65,13 @@ impl DeviceChoice {
     /// When a device was asked for by name and is not there or was not built in.
     pub fn open(self) -> Result<ChosenDevice> {
         match self {
-            DeviceChoice::Auto => Ok(gpu::hardware().or_else(|| libtorch().ok()).unwrap_or_else(cpu)),
+            DeviceChoice::Auto => {
+                let cpu = libtorch().unwrap_or_else(|_| cpu());
+                Ok(match gpu::hardware() {
+                    Some(gpu) => quicker(gpu, cpu),
+                    None => cpu,
+                })
+            }
             DeviceChoice::Cpu => Ok(cpu()),
             DeviceChoice::Gpu => match gpu::hardware() {
                 Some(device) => Ok(device),
@@ -67,13 +88,71 @@ impl DeviceChoice {
     }
 }
 
+/// The device that is through first with a training step of the compact network, which is said; the CPU where the other fails or does
+/// not compute the same.
+fn quicker(gpu: ChosenDevice, cpu: ChosenDevice) -> ChosenDevice {
+    let found = trial(&gpu);
+    let of_cpu = trial(&cpu);
+    match verdict(&gpu.name, found, of_cpu) {
+        (true, sentence) => {
+            output::note(sentence);
+            gpu
+        }
+        (false, sentence) => {
+            output::note(sentence);
+            cpu
+        }
+    }
+}
+
+/// Images a second and the loss of a step, or why there are none.
+type Trial = std::result::Result<(f64, f64), String>;
+
+/// A step of the compact network, after one that makes the device ready.
+fn trial(chosen: &ChosenDevice) -> Trial {
+    let recipe = Recipe { batch: TRIAL_IMAGES, left_out_batch: TRIAL_IMAGES / 4, ..Recipe::quick() };
+    // Drivers' failures come as panics.
+    let tried = panic::catch_unwind(AssertUnwindSafe(|| -> eloc::error::Result<(f64, f64)> {
+        let mut step = trial_step(&Network::COMPACT, &recipe, TRIAL_CLASSES, &chosen.device);
+        step()?;
+        let start = Instant::now();
+        let loss = step()?;
+        Ok(((recipe.batch + recipe.left_out_batch) as f64 / start.elapsed().as_secs_f64(), loss))
+    }));
+    match tried {
+        Ok(found) => found.map_err(|error| error.to_string()),
+        Err(_) => Err("its driver gave up".to_owned()),
+    }
+}
+
+/// Whether to take the GPU, and a sentence that says why.
+fn verdict(gpu: &str, found: Trial, cpu: Trial) -> (bool, String) {
+    let (speed, loss) = match found {
+        Ok(found) => found,
+        Err(error) => return (false, format!("device auto: {gpu} failed a trial step ({error}); taking the CPU")),
+    };
+    if !loss.is_finite() {
+        return (false, format!("device auto: {gpu} computes numbers that are not finite; taking the CPU"));
+    }
+    let Ok((cpu_speed, cpu_loss)) = cpu else {
+        return (true, format!("device auto: {gpu}, since the CPU failed a trial step"));
+    };
+    if (loss - cpu_loss).abs() > TRIAL_TOLERANCE * cpu_loss.abs() {
+        return (
+            false,
+            format!("device auto: {gpu} has a loss of {loss} where the CPU has {cpu_loss}; taking the CPU"),
+        );
+    }
+    let speeds = format!("{gpu} {speed:.0} images/s, the CPU {cpu_speed:.0} in a trial step");
+    match speed > cpu_speed {
+        true => (true, format!("device auto: {speeds}; taking the GPU")),
+        false => (false, format!("device auto: {speeds}; taking the CPU")),
+    }
+}
+
 fn cpu() -> ChosenDevice {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    ChosenDevice {
-        device: Device::flex(),
-        name: format!("CPU ({threads} threads){}", processor()),
-        chooses_kernels: false,
-    }
+    ChosenDevice { device: Device::flex(), name: format!("CPU ({threads} threads){}", processor()) }
 }
 
 /// The processor's name after a comma, where the system tells it.
@@ -87,7 +166,7 @@ fn processor() -> String {
 fn libtorch() -> Result<ChosenDevice> {
     #[expect(deprecated, reason = "twice as fast as Burn's own CPU backend")]
     let device = Device::libtorch();
-    Ok(ChosenDevice { device, name: format!("CPU (libtorch){}", processor()), chooses_kernels: false })
+    Ok(ChosenDevice { device, name: format!("CPU (libtorch){}", processor()) })
 }
 
 #[cfg(not(feature = "libtorch"))]
@@ -103,7 +182,7 @@ fn libtorch_cuda() -> Result<ChosenDevice> {
     );
     #[expect(deprecated, reason = "PyTorch's kernels for a GPU, beside Burn's own")]
     let device = Device::libtorch_cuda(0);
-    Ok(ChosenDevice { device, name: "CUDA GPU 0 (libtorch)".to_owned(), chooses_kernels: false })
+    Ok(ChosenDevice { device, name: "CUDA GPU 0 (libtorch)".to_owned() })
 }
 
 #[cfg(not(feature = "libtorch"))]
@@ -113,7 +192,7 @@ fn libtorch_cuda() -> Result<ChosenDevice> {
 
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<ChosenDevice> {
-    Ok(ChosenDevice { device: Device::cuda(0), name: "CUDA GPU 0".to_owned(), chooses_kernels: true })
+    Ok(ChosenDevice { device: Device::cuda(0), name: "CUDA GPU 0".to_owned() })
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -180,7 +259,7 @@ mod gpu {
         kinds.iter().find_map(|(device_type, kind)| {
             let info = infos.iter().find(|info| info.device_type == *device_type)?;
             let name = format!("{} ({})", info.name, info.backend);
-            Some(ChosenDevice { device: Device::wgpu(kind.clone()), name, chooses_kernels: true })
+            Some(ChosenDevice { device: Device::wgpu(kind.clone()), name })
         })
     }
 }
@@ -198,10 +277,40 @@ mod gpu {
     }
 }
 
-#[cfg(all(test, target_os = "linux", feature = "wgpu"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn auto_takes_the_quicker_device_that_computes() {
+        let taken = |gpu: Trial, cpu: Trial| verdict("X", gpu, cpu);
+        let (is_gpu, sentence) = taken(Ok((300.0, 2.0)), Ok((200.0, 2.001)));
+        assert!(is_gpu && sentence == "device auto: X 300 images/s, the CPU 200 in a trial step; taking the GPU");
+        for (gpu, reason) in [
+            (Ok((100.0, 2.0)), "X 100 images/s, the CPU 200"),
+            (Ok((300.0, f64::NAN)), "numbers that are not finite"),
+            (Ok((300.0, 2.5)), "a loss of 2.5 where the CPU has 2"),
+            (Err("lost".to_owned()), "failed a trial step (lost)"),
+        ] {
+            let (is_gpu, sentence) = taken(gpu, Ok((200.0, 2.0)));
+            assert!(!is_gpu && sentence.contains(reason) && sentence.ends_with("taking the CPU"), "{sentence}");
+        }
+        assert!(taken(Ok((1.0, 2.0)), Err("broken".to_owned())).0);
+    }
+
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn a_software_adapter_has_the_loss_of_the_cpu_in_a_trial_step() {
+        if let Some(gpu) = gpu::software() {
+            let (speed, loss) = trial(&gpu).unwrap();
+            let (_, expected) = trial(&cpu()).unwrap();
+            assert!(speed > 0.0 && (loss - expected).abs() < TRIAL_TOLERANCE * expected, "{loss} {expected}");
+        } else {
+            println!("skipped: there is no software Vulkan adapter");
+        }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "wgpu"))]
     #[test]
     fn error_stream_is_back_after_a_probe_also_after_a_panic() {
         let stream = || std::fs::read_link("/proc/self/fd/2").unwrap();

@@ -217,7 +217,7 @@ pub fn step_time(
     device: &burn::tensor::Device,
 ) -> Result<Duration> {
     let mut step = trial_step(network, recipe, classes, device);
-    // The first one also compiles and tunes.
+    // The first one also compiles.
     step()?;
     let start = Instant::now();
     step()?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     images::image::{CHANNELS, Normalisation},
-    network::Classifier,
+    network::{Classifier, kernels::head},
 };
 
 /// Which loss the step descends.
@@ -86,13 +86,18 @@ pub fn perturb(
     let input = images.clone().autodiff().require_grad();
     let logits = classifier.forward(input.clone());
     let seed = loss_gradient(logits.clone().inner(), settings);
-    let weighted = (logits.clone() * seed.autodiff()).sum();
-    let mut gradients = weighted.backward();
+    let mut gradients = head::with_gradient(logits.clone(), seed.autodiff()).backward();
     let gradient = input.grad_remove(&mut gradients).expect("the logits depend on the input");
-    let sign = gradient.clone().greater_equal_elem(0.0).float().cast(images.dtype()) * 2.0 - 1.0;
     let step = normalisation.std.map(|std| settings.epsilon as f32 / std);
-    let step = Tensor::<1>::from_floats(step, &images.device()).reshape([1, CHANNELS, 1, 1]).cast(images.dtype());
-    Perturbed { logits: logits.inner(), images: images - sign * step, gradient }
+    let step = Tensor::<1>::from_floats(step, &images.device());
+    let images = if head::has_kernels(&images) {
+        head::step(images, gradient.clone(), step)
+    } else {
+        let sign = gradient.clone().greater_equal_elem(0.0).float().cast(images.dtype()) * 2.0 - 1.0;
+        let step = step.reshape([1, CHANNELS, 1, 1]).cast(images.dtype());
+        images - sign * step
+    };
+    Perturbed { logits: logits.inner(), images, gradient }
 }
 
 /// Gradient of the loss with respect to the logits `[n, c]`, up to a positive factor.
@@ -101,6 +106,9 @@ pub fn perturb(
 /// would lose most of their digits in single precision. Where it is nearly 1 for a class, what the entropy takes from the
 /// others is small beside that class's logit, which therefore counts as 0.
 fn loss_gradient(logits: Tensor<2>, settings: &Odin) -> Tensor<2> {
+    if head::has_kernels(&logits) {
+        return head::descent(logits, settings.temperature, settings.gradient == GradientMode::Entropy);
+    }
     let centred = (logits.clone() - logits.clone().max_dim(1)) / settings.temperature;
     let p = softmax(centred.clone(), 1);
     match settings.gradient {

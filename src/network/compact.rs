@@ -13,7 +13,7 @@ use burn::{
 use rand_distr::Uniform;
 
 use super::{
-    layers::{Convolution, Init, linear},
+    layers::{Convolution, Init, global_maximum, linear},
     whitening::{PATCH, whitening_filters},
 };
 
@@ -62,8 +62,10 @@ impl Compact {
         let x = self.block1.forward(x); // [n, 15, 15, a]
         let x = self.block2.forward(x); // [n, 7, 7, b]
         let x = self.block3.forward(x); // [n, 3, 3, c]
-        let features = x.flatten::<3>(1, 2).max_dim(1).squeeze_dim::<2>(1); // [n, c]
-        linear(&self.fc, self.dropout.forward(features)) * LOGIT_SCALE
+        let features = global_maximum(x); // [n, c]
+        let logits = linear(&self.fc, self.dropout.forward(features));
+        // Else the linear layer scales.
+        if self.stem.ready.is_none() { logits * LOGIT_SCALE } else { logits }
     }
 
     /// [`Compact::forward`] in PyTorch's layers, while training.
@@ -84,6 +86,7 @@ impl Compact {
     pub(super) fn ready(self) -> Self {
         let Compact { stem, block1, block2, block3, dropout, fc } = self;
         let [block1, block2, block3] = [block1, block2, block3].map(Block::ready);
+        let fc = Linear { weight: fc.weight.map(|weight| weight * LOGIT_SCALE), ..fc };
         Compact { stem: stem.ready(None, false, true), block1, block2, block3, dropout, fc }
     }
 

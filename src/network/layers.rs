@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::kernels::{
     self,
     convolution::{Geometry, convolution},
+    head,
     layer::Layer,
     normal::normal,
     pool::max_pool,
@@ -143,11 +144,26 @@ pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
 /// Lets a normalisation's running statistics take the mean and the variance `[channels]` of so many samples.
 pub(super) fn take_moments(norm: &BatchNorm, [mean, variance]: [Tensor<1>; 2], samples: usize) {
     let samples = samples as f64;
-    let unbiased = variance * (samples / (samples - 1.0).max(1.0));
-    for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, unbiased)] {
+    let unbiased = samples / (samples - 1.0).max(1.0);
+    if head::has_kernels(&mean) {
+        let running = [&norm.running_mean, &norm.running_var].map(|running| running.value_sync().inner());
+        let [mean, variance] = head::mixed(running, [mean.inner(), variance.inner()], norm.momentum, unbiased);
+        norm.running_mean.update(mean.autodiff());
+        norm.running_var.update(variance.autodiff());
+        return;
+    }
+    for (running, new) in [(&norm.running_mean, mean), (&norm.running_var, variance * unbiased)] {
         let kept = running.value_sync() * (1.0 - norm.momentum);
         running.update((kept + new.detach() * norm.momentum).detach());
     }
+}
+
+/// Maximum over rows and columns, `[n, c]`, of `input` `[n, h, w, c]`.
+pub(super) fn global_maximum(input: Tensor<4>) -> Tensor<2> {
+    if head::has_kernels(&input) {
+        return head::maximum(input);
+    }
+    input.flatten::<3>(1, 2).max_dim(1).squeeze_dim::<2>(1)
 }
 
 /// Mean over rows and columns, `[n, c]`, of `input` `[n, h, w, c]`.

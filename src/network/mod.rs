@@ -11,7 +11,9 @@ pub mod classifier;
 pub mod compact;
 pub mod densenet;
 pub mod input;
-mod kernels;
+pub(crate) mod kernels;
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+pub mod launches;
 mod layers;
 pub mod tensors;
 #[cfg(feature = "libtorch")]

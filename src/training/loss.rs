@@ -6,6 +6,8 @@ use burn::tensor::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::network::kernels::head;
+
 /// Weight and margin of the entropy term, and how logits come into the cross-entropy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MarginEntropy {
@@ -36,6 +38,11 @@ pub fn margin_entropy_loss(
     left_out: Option<Tensor<2>>,
     settings: MarginEntropy,
 ) -> Tensor<1> {
+    if let (None, Some(left_out)) = (settings.logit_norm, &left_out)
+        && head::has_kernels(&kept)
+    {
+        return head::margin_entropy(kept, labels, left_out.clone(), settings.beta, settings.margin);
+    }
     let scaled = match settings.logit_norm {
         Some(temperature) => logit_norm(kept.clone(), temperature),
         None => kept.clone(),

@@ -11,6 +11,8 @@ pub mod checkpoint;
 pub mod data;
 pub mod learner;
 pub mod loss;
+#[cfg(all(test, feature = "wgpu"))]
+mod on_gpu;
 pub mod recipe;
 mod sgd;
 pub mod train;

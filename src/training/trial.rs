@@ -14,12 +14,12 @@ use crate::{
     network::Network,
 };
 
-/// Makes a network for the returned function, which runs one training step on blank images and waits for it, so that a
-/// caller can tell how long a training will take.
+/// Makes a network for the returned function, which runs one training step on blank images, waits for it and returns its loss, so
+/// that a caller can tell how long a training will take, and whether the device computes.
 ///
 /// # Errors
 /// The function's are [`Error::Device`](crate::error::Error::Device) when the device fails.
-pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) -> impl FnMut() -> Result<()> {
+pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &Device) -> impl FnMut() -> Result<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(recipe.seed);
     let mut learner = Learner::new(network, classes, recipe, Normalisation::default(), &mut rng, device);
     let batch = Batch {
@@ -29,6 +29,6 @@ pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &D
     };
     move || {
         learner.step(&batch, 0.0);
-        learner.take_totals().map(|_| ())
+        learner.take_totals().map(|totals| totals.loss())
     }
 }

@@ -5,7 +5,7 @@
 # With LIBTORCH_USE_PYTORCH=1 set, the libtorch backend as well. Arguments narrow the work down: `compare.sh forward compact`.
 #
 # DEVICE=gpu, DEVICE=cuda or DEVICE=libtorch-cuda measures a GPU, through Vulkan (or Metal, DX12), CUDA or PyTorch's own
-# kernels, beside PyTorch on the same card, which it calls TORCH_DEVICE [cuda]. DEVICE=software-gpu tries the first without one.
+# kernels, beside PyTorch on the same card, which it calls TORCH_DEVICE [cuda], in fp32 or with TF32=1 in TF32. DEVICE=software-gpu tries the first without one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -25,7 +25,9 @@ if [ "$device" != cpu ]; then export ELOC_BENCH_DEVICE=$device; fi
 out=$(mktemp -d)
 trap 'rm -r "$out"' EXIT
 cargo bench --bench speed "${features[@]}" -- "$@" | tee "$out/bench.txt"
-"$python" tests/bench/pytorch.py "$out/bench.txt" --device "$torch_device" --threads "$threads" | tee "$out/pytorch.txt"
+tf32=()
+if [ "${TF32:-}" = 1 ]; then tf32=(--tf32); fi
+"$python" tests/bench/pytorch.py "$out/bench.txt" --device "$torch_device" --threads "$threads" "${tf32[@]}" | tee "$out/pytorch.txt"
 results=("$out/bench.txt" "$out/pytorch.txt")
 if [ "$device" = cpu ] && grep -q '"forward","network":"compact"' "$out/bench.txt"; then
     "$python" tests/bench/onnx.py "$out/compact.onnx"

@@ -130,6 +130,7 @@ def arguments():
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--tf32", action="store_true", help="let convolutions and products of a CUDA card round to TF32")
     parser.add_argument("--channels-last", action="store_true")
     return parser.parse_args()
 
@@ -138,6 +139,7 @@ def main():
     options = arguments()
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.tf32
     torch.manual_seed(0)
     done = set()
     for line in options.bench.read_text().splitlines():
@@ -160,6 +162,7 @@ def main():
             "device": options.device,
             "threads": options.threads,
             "bf16": options.bf16,
+            "tf32": options.tf32,
             "channels_last": options.channels_last,
             "torch": torch.__version__,
         }

@@ -4,7 +4,8 @@
 //! One JSON line for each batch, a [`Row`]; its speed is the median of several samples. `cargo bench` measures the CPU backend,
 //! with `--features libtorch` also PyTorch's CPU kernels; `cargo bench -- forward compact` those whose line begins with such words
 //! alone. Instead of these it measures the device that `ELOC_BENCH_DEVICE` names: `gpu`, `software-gpu`, `libtorch-cuda` or `cuda`, the
-//! latter two with their features. `tests/bench/compare.sh` runs it beside the same work elsewhere.
+//! latter two with their features; of Burn's GPUs also the first step's time, the kernels of a step and their pipelines, and with
+//! `ELOC_BENCH_KERNELS=1` what each kernel takes. `tests/bench/compare.sh` runs it beside the same work elsewhere.
 
 mod multiply_adds;
 mod peak;
@@ -81,6 +82,13 @@ struct Row {
     peak_gflops: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<f64>,
+    /// Seconds of the first step, in which a GPU's kernels are compiled unless an earlier row had them.
+    first_seconds: f64,
+    /// Kernels that a step sends to a GPU, and how many programs these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dispatches: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipelines: Option<usize>,
 }
 
 fn main() {
@@ -155,7 +163,10 @@ impl Case {
             Work::Train => (self.batch / 4, 3, Box::new(self.train())),
         };
         // The first one makes ready what later ones find ready.
+        let start = Instant::now();
         step();
+        let first_seconds = start.elapsed().as_secs_f64();
+        let launches = launches(&mut step);
         let before = peak();
         let mut seconds = Vec::new();
         let start = Instant::now();
@@ -181,6 +192,9 @@ impl Case {
             multiply_adds,
             peak_gflops,
             share: peak_gflops.map(|peak| gflops / peak),
+            first_seconds,
+            dispatches: launches.map(|[dispatches, _]| dispatches),
+            pipelines: launches.map(|[_, pipelines]| pipelines),
         }
     }
 
@@ -233,6 +247,25 @@ impl Case {
 
 fn folds() -> Vec<Fold> {
     fold::folds(CLASSES, fold::DEFAULT_FOLDS, fold::DEFAULT_SEED).expect("ten classes make five folds")
+}
+
+/// Kernels of a step and their programs, where it runs on one of Burn's GPUs.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn launches(step: &mut dyn FnMut()) -> Option<[usize; 2]> {
+    use eloc::network::launches::{Launches, times};
+
+    let ((), launches) = Launches::count(&mut *step);
+    if launches.total() > 0 && std::env::var_os("ELOC_BENCH_KERNELS").is_some() {
+        for (name, count, seconds) in times(step) {
+            eprintln!("{seconds:9.4} s {count:5} x {name}");
+        }
+    }
+    (launches.total() > 0).then_some([launches.total(), launches.pipelines])
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+fn launches(_: &mut dyn FnMut()) -> Option<[usize; 2]> {
+    None
 }
 
 /// The middle one of some numbers, of an even number of them the upper one.

@@ -25,14 +25,17 @@ fn device(choice: &str) -> Result<String, String> {
 fn auto_is_a_hardware_gpu_or_the_cpu() {
     let auto = device("auto").expect("there is always a CPU");
     match device("gpu") {
-        Ok(gpu) => assert_eq!(auto.split(';').next(), gpu.split(';').next()),
+        // The quicker of the two.
+        Ok(gpu) => {
+            assert!(auto.starts_with("CPU (") || auto.split(';').next() == gpu.split(';').next(), "{auto} {gpu}")
+        }
         Err(_) => assert!(auto.starts_with("CPU ("), "{auto}"),
     }
 }
 
 #[test]
 fn gpu_that_is_not_there_is_an_error() {
-    if !device("auto").unwrap().starts_with("CPU (") {
+    if device("gpu").is_ok() {
         println!("skipped: there is a hardware GPU");
         return;
     }
@@ -75,8 +78,7 @@ fn largest_difference(a: &[[f64; 2]], b: &[[f64; 2]]) -> f64 {
     a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// A software adapter compiles its kernels anew in every process, for minutes, so that it trains one fold and scores
-/// once, side by side.
+/// A software adapter compiles its kernels anew in every process, so that it trains one fold and scores once, side by side.
 #[test]
 fn software_gpu_trains_and_scores_as_the_cpu_does() {
     if !has_software_gpu() {

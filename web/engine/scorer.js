@@ -306,11 +306,12 @@ export class Scorer extends EventTarget {
   }
 
   /** Counts a batch for the report, and adapts the next ones to it; a first call counts its compilation and says nothing. */
-  #measure(shape, first, { ms, dispatches }) {
+  #measure(shape, first, { ms, dispatches, pipelines }) {
     this.#batches.noteCompiled(shape);
     // The CPU, which compiles nothing, takes batches of any size.
     const onCpu = this.backend === "cpu", images = onCpu ? 1 : shape;
     const stage = (this.stages[`outputs of ${images}, one fold`] ??= { calls: 0, ms: 0, dispatches });
+    stage.pipelines = pipelines;
     if (first && !onCpu) return;
     stage.calls += 1;
     stage.ms += ((ms * images) / shape - stage.ms) / Math.min(stage.calls, 20);

@@ -10,8 +10,8 @@ const HASTY_MS = 500;
 const RETRY_MS = 120;
 const FEATURE = "timestamp-query";
 
-/** What the module's device did so far. `device` is the newest one, null before there is any. */
-export const usage = { dispatches: 0, device: null, adapter: null };
+/** What the module's device did so far: kernels sent, and programs made of them. `device` is the newest one, null before there is any. */
+export const usage = { dispatches: 0, pipelines: 0, device: null, adapter: null };
 
 /**
  * Looks for an adapter for at most 2.5 s, or 20 s if `patient`: the first answers can be null, can throw or can fail to
@@ -40,7 +40,7 @@ export async function probe({ patient }) {
 }
 
 /**
- * Watches every device that is made from here on, and counts its dispatches.
+ * Watches every device that is made from here on, and counts its dispatches and pipelines.
  *
  * CubeCL 0.11 panics on an adapter without timestamp-query, which it never uses here. Such an adapter claims to have
  * it; the request for the device leaves it out, and time stamps go nowhere.
@@ -72,6 +72,13 @@ export function watchDevices(on) {
     GPUComputePassEncoder.prototype[name] = function (...args) {
       usage.dispatches += 1;
       return dispatch.apply(this, args);
+    };
+  }
+  for (const name of ["createComputePipeline", "createComputePipelineAsync"]) {
+    const create = GPUDevice.prototype[name];
+    GPUDevice.prototype[name] = function (...args) {
+      usage.pipelines += 1;
+      return create.apply(this, args);
     };
   }
 }

@@ -39,7 +39,7 @@ const ANSWERS = {
     const started = performance.now();
     const { logits, perturbed } = await detector.outputs(fold, images, odin);
     const ms = performance.now() - started;
-    return { logits, perturbed, ms, dispatches: usage.dispatches - before, memory: memory.buffer.byteLength };
+    return { logits, perturbed, ms, dispatches: usage.dispatches - before, pipelines: usage.pipelines, memory: memory.buffer.byteLength };
   },
   async explain({ fold, image, odin }) {
     const { logits, perturbed, gradient, step } = await detector.explain(fold, image, odin);

@@ -58,7 +58,7 @@ export function showReport(scorer) {
     "", "milliseconds per stage",
     ...Object.entries(stages).map(([name, value]) => typeof value === "number"
       ? `  ${name}: ${value.toFixed(1)}`
-      : `  ${name}: ${value.calls ? value.ms.toFixed(1) : "not measured"} (${value.calls} calls after the first, ${value.dispatches} dispatches each)`),
+      : `  ${name}: ${value.calls ? value.ms.toFixed(1) : "not measured"} (${value.calls} calls after the first, ${value.dispatches} dispatches each, ${value.pipelines} pipelines by then)`),
     "", lastTest ? `self-test on ${lastTest.backend}: ${lastTest.passed ? "passed" : "failed"}, ${lastTest.images} images, largest difference ${lastTest.largest.toExponential(3)}` : "self-test: not run",
   ];
   if (adapter) {

@@ -204,9 +204,6 @@ fn announce(
         recipe.total_epochs(),
     ))?;
     output::aside(format_args!("device {device}; run in {}", out.display()))?;
-    if device.chooses_kernels {
-        output::aside("the first steps choose kernels for this device, which can take minutes")?;
-    }
     let step = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
     let images = recipe.batch + recipe.left_out_batch;
     output::aside(format_args!(

@@ -21,6 +21,8 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use super::gpu;
 use super::{
     cpu::{self, machine::Machine},
     values::{tensor, values},
@@ -76,7 +78,25 @@ pub(super) fn across<B: Backend>(values: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-impl ActivateOps for Cube {}
+impl ActivateOps for Cube {
+    fn activate(input: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>) -> FloatTensor<Self> {
+        if input.dtype() != DType::F32 {
+            return composed::<Self>(input, scale, shift);
+        }
+        gpu::normal::activate(input, scale, shift)
+    }
+
+    fn activate_gradient(
+        output: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if output.dtype() != DType::F32 {
+            return composed_gradient::<Self>(output, scale, gradient);
+        }
+        gpu::normal::activate_gradient(output, scale, gradient)
+    }
+}
 
 #[cfg(feature = "libtorch")]
 #[allow(deprecated, reason = "as in network/torch")]

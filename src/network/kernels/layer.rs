@@ -25,6 +25,8 @@ use burn::{
     tensor::{DType, Shape, Tensor, TensorData},
 };
 
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use super::gpu;
 use super::{
     activation::across,
     convolution::{ConvolutionOps, Geometry},
@@ -32,7 +34,7 @@ use super::{
         self,
         correlation::{Finish, Then},
         machine::Machine,
-        packed::Weights,
+        packed,
         source::Source,
     },
     pool::PoolOps,
@@ -56,7 +58,7 @@ pub struct Options {
     relu: bool,
     /// Whether a gradient will be asked for, which has to know the places of the largest.
     tracked: bool,
-    packed: Option<Arc<Weights>>,
+    packed: Option<Weights>,
 }
 
 impl Layer {
@@ -67,9 +69,9 @@ impl Layer {
         Layer { weight, scale, shift, options: Options { geometry, relu, tracked: false, packed: ready.0 } }
     }
 
-    /// Its weights, scale and shift, where they are packed.
-    pub fn packed(&self) -> Option<(Arc<Weights>, [Vec<f32>; 2])> {
-        let weights = self.options.packed.clone()?;
+    /// Its weights, scale and shift, where they are packed for a CPU.
+    pub fn packed(&self) -> Option<(Arc<packed::Weights>, [Vec<f32>; 2])> {
+        let Some(Weights::Cpu(weights)) = self.options.packed.clone() else { return None };
         let of = |tensor: &Tensor<1>| tensor.to_data().try_to_vec().expect("single precision");
         Some((weights, [of(&self.scale), of(&self.shift)]))
     }
@@ -83,9 +85,17 @@ impl Layer {
     }
 }
 
+/// Weights in the order in which a device's kernels read them.
+#[derive(Clone, Debug)]
+enum Weights {
+    Cpu(Arc<packed::Weights>),
+    #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+    Gpu(Arc<gpu::packed::Filters>),
+}
+
 /// What [`LayerOps::pack`] makes, if anything.
 #[derive(Debug)]
-pub struct Ready(Option<Arc<Weights>>);
+pub struct Ready(Option<Weights>);
 
 #[backend_extension(
     Autodiff,
@@ -169,10 +179,51 @@ fn composed_gradient<B: ConvolutionOps + PoolOps>(
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-impl LayerOps for Cube {}
+impl LayerOps for Cube {
+    fn pack(weight: FloatTensor<Self>) -> Ready {
+        if weight.dtype() != DType::F32 {
+            return Ready(None);
+        }
+        Ready(Some(Weights::Gpu(Arc::new(gpu::packed::Filters::new(weight)))))
+    }
+
+    fn layer(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        options: Options,
+    ) -> (FloatTensor<Self>, Option<IntTensor<Self>>) {
+        let Options { geometry, relu, tracked, packed: Some(Weights::Gpu(filters)) } = options else {
+            return composed::<Self>(input, weight, scale, shift, options);
+        };
+        let shape = geometry.shape(input.shape().dims(), filters.shape);
+        let finish = gpu::correlation::Finish { scale, shift, relu, pool: geometry.pooled, places: tracked };
+        gpu::correlation::forward(&shape, input, &filters.forward, Some(finish))
+    }
+}
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-impl LayerGradientOps for Cube {}
+impl LayerGradientOps for Cube {
+    fn layer_gradient(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        places: Option<IntTensor<Self>>,
+        gradient: FloatTensor<Self>,
+        options: Options,
+    ) -> FloatTensor<Self> {
+        let Options { geometry, relu, packed: Some(Weights::Gpu(filters)), .. } = options else {
+            return composed_gradient::<Self>(input, weight, scale, output, places, gradient, options);
+        };
+        let shape = geometry.shape(input.shape().dims(), filters.shape);
+        let [height, width] = shape.out().expect("filters fit");
+        let behind = gpu::pool::Behind { finish: Some((output, scale)), relu, places };
+        let maps = [shape.images, height, width, shape.outputs].into();
+        gpu::correlation::backward(&shape, gpu::pool::gradient(gradient, behind, maps), &filters.backward)
+    }
+}
 
 #[cfg(feature = "libtorch")]
 #[allow(deprecated, reason = "as in network/torch")]
@@ -188,7 +239,7 @@ impl LayerOps for Flex {
             return Ready(None);
         }
         let shape = weight.shape().dims();
-        Ready(Some(Arc::new(Weights::new(Machine::best(), shape, &values(weight)))))
+        Ready(Some(Weights::Cpu(Arc::new(packed::Weights::new(Machine::best(), shape, &values(weight))))))
     }
 
     fn layer(
@@ -198,7 +249,7 @@ impl LayerOps for Flex {
         shift: FloatTensor<Self>,
         options: Options,
     ) -> (FloatTensor<Self>, Option<IntTensor<Self>>) {
-        let Options { geometry, relu, tracked, packed: Some(weights) } = options else {
+        let Options { geometry, relu, tracked, packed: Some(Weights::Cpu(weights)) } = options else {
             return composed::<Self>(input, weight, scale, shift, options);
         };
         let shape = geometry.shape(input.shape().dims(), weights.shape);
@@ -223,7 +274,7 @@ impl LayerGradientOps for Flex {
         gradient: FloatTensor<Self>,
         options: Options,
     ) -> FloatTensor<Self> {
-        let Options { geometry, relu, packed: Some(weights), .. } = options else {
+        let Options { geometry, relu, packed: Some(Weights::Cpu(weights)), .. } = options else {
             return composed_gradient::<Self>(input, weight, scale, output, places, gradient, options);
         };
         let shape = geometry.shape(input.shape().dims(), weights.shape);

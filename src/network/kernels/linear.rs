@@ -1,12 +1,12 @@
 //! The product of a batch of features and a matrix of weights.
 //!
 //! Burn's own product brings every tiled kernel of its GPU backends into the program, a third of its size, for matrices so
-//! small that they do not matter: here a GPU multiplies and adds up.
+//! small that they do not matter: here a GPU has a plain kernel of ours.
 
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use burn::backend::Cube;
 #[cfg(feature = "libtorch")]
 use burn::backend::LibTorch;
-#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-use burn::backend::{Cube, TensorMetadata};
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex,
@@ -21,6 +21,9 @@ use burn::{
     },
     tensor::Tensor,
 };
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use super::{convolution::in_single, gpu};
 
 /// `[n, outputs]` from `input` `[n, inputs]` and `weight` `[inputs, outputs]`.
 pub fn linear(input: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
@@ -55,10 +58,7 @@ impl LinearOps for LibTorch {
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
 impl LinearOps for Cube {
     fn product(input: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let ([n, inputs], [_, outputs]) = (input.shape().dims(), weight.shape().dims());
-        let input = Self::float_reshape(input, [n, inputs, 1].into());
-        let weight = Self::float_reshape(weight, [1, inputs, outputs].into());
-        Self::float_reshape(Self::float_sum_dim(Self::float_mul(input, weight), 1), [n, outputs].into())
+        in_single::<Self, 2>([input, weight], |[input, weight]| gpu::head::product(input, weight))
     }
 }
 

@@ -22,6 +22,8 @@ use burn::{
     tensor::{DType, Tensor},
 };
 
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use super::gpu;
 use super::{
     TRAINS,
     cpu::{self, machine::Machine, normal::inverse_deviations, source::Part},
@@ -125,7 +127,35 @@ fn composed_gradient<B: Backend>(
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-impl NormalOps for Cube {}
+impl NormalOps for Cube {
+    fn normal(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if input.dtype() != DType::F32 {
+            return composed::<Self>(input, gamma, beta, epsilon);
+        }
+        gpu::normal::normal(input, gamma, beta, epsilon).into()
+    }
+
+    fn normal_gradient(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        epsilon: f64,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if input.dtype() != DType::F32 {
+            return composed_gradient::<Self>(input, gamma, [mean, variance], epsilon, output, gradient);
+        }
+        let normal = gpu::normal::Normal { input, output, gamma, moments: [mean, variance], epsilon };
+        gpu::normal::normal_gradient(normal, gradient).into()
+    }
+}
 
 #[cfg(feature = "libtorch")]
 #[allow(deprecated, reason = "as in network/torch")]

@@ -3,8 +3,6 @@
 //! `output[n, y, x, c]` is the largest or the mean of `input[n, 2 y.., 2 x.., c]`, two by two; an odd last row or column is not
 //! read. The input has a gradient: the largest's, the first of equal ones, or a quarter for each.
 
-#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-use burn::backend::Cube;
 #[cfg(feature = "libtorch")]
 use burn::backend::LibTorch;
 use burn::{
@@ -20,7 +18,14 @@ use burn::{
     },
     tensor::{DType, Shape, Tensor, TensorData},
 };
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use burn::{
+    backend::{Cube, ops::FloatTensorOps},
+    tensor::FloatDType,
+};
 
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use super::{convolution::in_single, gpu};
 use super::{
     convolution::{by_pixel, planar},
     cpu::{self, machine::Machine},
@@ -97,7 +102,31 @@ fn composed_mean_gradient<B: Backend>(gradient: FloatTensor<B>, shape: Shape) ->
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-impl PoolOps for Cube {}
+impl PoolOps for Cube {
+    fn max_pool(input: FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let precision = input.dtype();
+        if precision == DType::F32 {
+            return gpu::pool::max_pool(input);
+        }
+        let (output, places) = gpu::pool::max_pool(Self::float_cast(input, FloatDType::F32));
+        (Self::float_cast(output, precision.into()), places)
+    }
+
+    fn max_pool_gradient(gradient: FloatTensor<Self>, places: IntTensor<Self>, shape: Shape) -> FloatTensor<Self> {
+        in_single::<Self, 1>([gradient], |[gradient]| {
+            let behind = gpu::pool::Behind { finish: None, relu: false, places: Some(places) };
+            gpu::pool::gradient(gradient, behind, shape)
+        })
+    }
+
+    fn mean_pool(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        in_single::<Self, 1>([input], |[input]| gpu::pool::mean_pool(input))
+    }
+
+    fn mean_pool_gradient(gradient: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self> {
+        in_single::<Self, 1>([gradient], |[gradient]| gpu::pool::mean_gradient(gradient, shape))
+    }
+}
 
 #[cfg(feature = "libtorch")]
 #[allow(deprecated, reason = "as in network/torch")]

@@ -1,0 +1,336 @@
+//! The small operations of a GPU that would each be many kernels: the end of a network, its losses and the updates of its parameters.
+//!
+//! On other devices they are Burn's, where they are used; [`has_kernels`] tells which it is.
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use burn::backend::Cube;
+#[cfg(feature = "libtorch")]
+use burn::backend::LibTorch;
+use burn::{
+    backend::{
+        Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMetadata,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::{FloatTensor, IntTensor},
+    },
+    tensor::{Int, Tensor},
+};
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+use super::gpu::head;
+
+/// Why no operation of a device without kernels is called.
+const NONE: &str = "only devices that have kernels are asked";
+
+/// Whether the device of `tensor` has kernels for this file's operations and for its numbers' precision.
+pub fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
+    <Dispatch as HeadOps>::has_kernels(tensor.clone().into_dispatch())
+}
+
+/// The largest over the pixels of `input` `[n, height, width, channels]`, `[n, channels]`; the first of equal ones has the gradient.
+pub fn maximum(input: Tensor<4>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as HeadOps>::maximum(input.into_dispatch()).0)
+}
+
+/// The gradient of ODIN's loss with respect to logits `[n, c]`: of the entropy, or of the cross-entropy to the largest logit.
+pub fn descent(logits: Tensor<2>, temperature: f64, entropy: bool) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as HeadOps>::descent(logits.into_dispatch(), temperature, entropy))
+}
+
+/// `images` `[n, c, h, w]` moved by `by` `[c]` against the sign of `gradient`; the sign of 0 is +1.
+pub fn step(images: Tensor<4>, gradient: Tensor<4>, by: Tensor<1>) -> Tensor<4> {
+    let [images, gradient] = [images, gradient].map(|tensor| tensor.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as HeadOps>::step(images, gradient, by.into_dispatch()))
+}
+
+/// A step of gradient descent.
+#[derive(Clone, Copy, Debug)]
+pub struct Descent {
+    /// The learning rate.
+    pub rate: f32,
+    /// What is left of the velocity: 0 at the first step.
+    pub kept: f32,
+    /// The same for the look ahead.
+    pub momentum: f32,
+    /// Share of the parameter that is added to its gradient.
+    pub weight_decay: f32,
+    /// Whether the step looks ahead.
+    pub nesterov: bool,
+}
+
+/// A parameter and its velocity after such a step, without gradients.
+pub fn descended<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    velocity: Tensor<D>,
+    descent: Descent,
+) -> [Tensor<D>; 2] {
+    let [parameter, gradient, velocity] = [parameter, gradient, velocity].map(|tensor| tensor.into_dispatch());
+    let (parameter, velocity) = <Dispatch as HeadOps>::descended(parameter, gradient, velocity, descent);
+    [parameter, velocity].map(Tensor::from_dispatch)
+}
+
+/// Running mean and variance `[channels]` after a batch, whose own take the share `momentum`, its variance times `unbiased`.
+pub fn mixed(running: [Tensor<1>; 2], batch: [Tensor<1>; 2], momentum: f64, unbiased: f64) -> [Tensor<1>; 2] {
+    let [mean, variance] = running.map(|tensor| tensor.into_dispatch());
+    let [batch_mean, batch_variance] = batch.map(|tensor| tensor.into_dispatch());
+    let (mean, variance) = <Dispatch as HeadOps>::mixed(mean, variance, batch_mean, batch_variance, momentum, unbiased);
+    [mean, variance].map(Tensor::from_dispatch)
+}
+
+/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out))`, `[1]`, of logits `[n, c]` and `[m, c]`.
+pub fn margin_entropy(
+    kept: Tensor<2>,
+    labels: Tensor<1, Int>,
+    left_out: Tensor<2>,
+    beta: f64,
+    margin: f64,
+) -> Tensor<1> {
+    let [kept, left_out] = [kept, left_out].map(|tensor| tensor.into_dispatch());
+    let (loss, _, _) = <Dispatch as HeadOps>::margin_entropy(kept, labels.into_dispatch(), left_out, beta, margin);
+    Tensor::from_dispatch(loss)
+}
+
+/// `output`, whose gradient is `gradient` whatever comes back to it.
+pub fn with_gradient(output: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as HeadOps>::with_gradient(output.into_dispatch(), gradient.into_dispatch()))
+}
+
+#[backend_extension(
+    Autodiff,
+    Flex,
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm")),
+    LibTorch: cfg(feature = "libtorch")
+)]
+pub trait HeadOps: Backend {
+    /// See [`has_kernels`].
+    fn has_kernels(tensor: FloatTensor<Self>) -> bool {
+        let _ = tensor;
+        false
+    }
+
+    /// See [`maximum`]; with the pixel of the largest.
+    fn maximum(input: FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let _ = input;
+        unreachable!("{NONE}")
+    }
+
+    /// The gradient of the input, of the given shape, from that of the output.
+    fn maximum_gradient(gradient: FloatTensor<Self>, places: IntTensor<Self>, shape: [usize; 4]) -> FloatTensor<Self> {
+        let _ = (gradient, places, shape);
+        unreachable!("{NONE}")
+    }
+
+    /// See [`descent`].
+    fn descent(logits: FloatTensor<Self>, temperature: f64, entropy: bool) -> FloatTensor<Self> {
+        let _ = (logits, temperature, entropy);
+        unreachable!("{NONE}")
+    }
+
+    /// See [`step`].
+    fn step(images: FloatTensor<Self>, gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _ = (images, gradient, by);
+        unreachable!("{NONE}")
+    }
+
+    /// See [`descended`].
+    fn descended(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        descent: Descent,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = (parameter, gradient, velocity, descent);
+        unreachable!("{NONE}")
+    }
+
+    /// See [`mixed`].
+    fn mixed(
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        batch_mean: FloatTensor<Self>,
+        batch_variance: FloatTensor<Self>,
+        momentum: f64,
+        unbiased: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = (mean, variance, batch_mean, batch_variance, momentum, unbiased);
+        unreachable!("{NONE}")
+    }
+
+    /// See [`margin_entropy`]; with the gradients of both logits.
+    fn margin_entropy(
+        kept: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        left_out: FloatTensor<Self>,
+        beta: f64,
+        margin: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = (kept, labels, left_out, beta, margin);
+        unreachable!("{NONE}")
+    }
+
+    /// See [`with_gradient`].
+    fn with_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _ = gradient;
+        output
+    }
+}
+
+impl HeadOps for Flex {}
+
+#[cfg(feature = "libtorch")]
+#[allow(deprecated, reason = "as in network/torch")]
+impl HeadOps for LibTorch {}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
+impl HeadOps for Cube {
+    fn has_kernels(tensor: FloatTensor<Self>) -> bool {
+        tensor.dtype() == burn::tensor::DType::F32
+    }
+
+    fn maximum(input: FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
+        head::maximum(input)
+    }
+
+    fn maximum_gradient(gradient: FloatTensor<Self>, places: IntTensor<Self>, shape: [usize; 4]) -> FloatTensor<Self> {
+        head::maximum_gradient(gradient, places, shape)
+    }
+
+    fn descent(logits: FloatTensor<Self>, temperature: f64, entropy: bool) -> FloatTensor<Self> {
+        head::descent(logits, temperature as f32, entropy)
+    }
+
+    fn step(images: FloatTensor<Self>, gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
+        head::step(images, gradient, by)
+    }
+
+    fn descended(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        velocity: FloatTensor<Self>,
+        descent: Descent,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let Descent { rate, kept, momentum, weight_decay, nesterov } = descent;
+        head::descended(parameter, gradient, velocity, [rate, kept, momentum, weight_decay], nesterov)
+    }
+
+    fn mixed(
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        batch_mean: FloatTensor<Self>,
+        batch_variance: FloatTensor<Self>,
+        momentum: f64,
+        unbiased: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        head::mixed([mean, variance], [batch_mean, batch_variance], momentum as f32, unbiased as f32)
+    }
+
+    fn margin_entropy(
+        kept: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        left_out: FloatTensor<Self>,
+        beta: f64,
+        margin: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        use burn::{backend::ops::IntTensorOps, tensor::IntDType};
+
+        let labels = match labels.dtype() {
+            burn::tensor::DType::I32 => labels,
+            _ => Self::int_cast(labels, IntDType::I32),
+        };
+        head::margin_entropy(kept, labels, left_out, [beta as f32, margin as f32]).into()
+    }
+}
+
+impl<B: HeadOps, C: CheckpointStrategy> HeadOps for Autodiff<B, C> {
+    fn has_kernels(tensor: FloatTensor<Self>) -> bool {
+        B::has_kernels(tensor.into_primitive())
+    }
+
+    fn maximum(input: FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
+        let node = input.node();
+        let shape: [usize; 4] = input.shape().dims();
+        let (output, places) = B::maximum(input.into_primitive());
+        let output = match Maximum.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((places.clone(), shape), output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        };
+        (output, places)
+    }
+
+    fn margin_entropy(
+        kept: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        left_out: FloatTensor<Self>,
+        beta: f64,
+        margin: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [kept.node(), left_out.node()];
+        let [kept, left_out] = [kept, left_out].map(|tensor| tensor.into_primitive());
+        let (loss, of_kept, of_left_out) = B::margin_entropy(kept, labels, left_out, beta, margin);
+        let loss = match Loss.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish([of_kept.clone(), of_left_out.clone()], loss),
+            OpsKind::UnTracked(prepared) => prepared.finish(loss),
+        };
+        (loss, Self::from_inner(of_kept), Self::from_inner(of_left_out))
+    }
+
+    fn with_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (node, output) = (output.node(), output.into_primitive());
+        match Given.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(gradient.into_primitive(), output),
+            OpsKind::UnTracked(prepared) => prepared.finish(output),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Maximum;
+
+impl<B: HeadOps> Backward<B, 1> for Maximum {
+    type State = (IntTensor<B>, [usize; 4]);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let ([node], (places, shape)) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            gradients.register::<B>(node.id, B::maximum_gradient(gradient, places, shape));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Loss;
+
+impl<B: HeadOps> Backward<B, 2> for Loss {
+    type State = [FloatTensor<B>; 2];
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let gradient = B::float_reshape(gradient, [1, 1].into());
+        for (node, of) in ops.parents.into_iter().zip(ops.state) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, B::float_mul(of, gradient.clone()));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Given;
+
+impl<B: Backend> Backward<B, 1> for Given {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let _ = gradients.consume::<B>(&ops.node);
+        let ([node], gradient) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            gradients.register::<B>(node.id, gradient);
+        }
+    }
+}
