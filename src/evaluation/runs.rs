@@ -66,8 +66,8 @@ impl Run {
             found,
         };
         let value: Value = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        // The page's results hold such a report.
-        let value = value.get("report").cloned().unwrap_or(value);
+        // The page's results hold a report or a table.
+        let value = value.get("report").or(value.get("table")).cloned().unwrap_or(value);
         let damaged = |error: serde_json::Error| wrong(error.to_string());
         let of_table = |set: &str, table: &Table| -> Vec<_> {
             table.scores.iter().map(|row| (set.to_owned(), row.score.clone(), row.metrics)).collect()

@@ -90,7 +90,7 @@ async function shown(page, kind = "scores") {
 
 /** The same of the command line. */
 function measured(...args) {
-  const { scores } = JSON.parse(cli("metrics", "--resamples", "0", "--format", "json", ...args));
+  const { sets: [{ scores }] } = JSON.parse(cli("metrics", "--resamples", "0", "--format", "json", ...args));
   return scores.map(({ score, fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out }) =>
     [score, fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out]);
 }
@@ -227,7 +227,7 @@ test("exported scores run again on the command line, and tables are the command 
   const { command, table } = JSON.parse(await downloaded(page, "#export-json"));
   const path = [dirname(process.env.ELOC), process.env.PATH].join(delimiter);
   const again = execFileSync("sh", ["-c", command], { cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env: { ...process.env, PATH: path } });
-  const { name, ...found } = JSON.parse(again).sets?.[0] ?? JSON.parse(again);
+  const { sets: [{ name, ...found }] } = JSON.parse(again);
   assert.deepEqual(found, table);
   assert.equal(table.scores[0].intervals.resamples, 1000);
   for (const form of ["csv", "markdown", "latex"]) {
