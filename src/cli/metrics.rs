@@ -221,8 +221,10 @@ impl MetricsArgs {
         let theirs = self.pairs(&self.read(&self.baseline_id)?, &self.baseline_ood)?;
         let name = format!("that of {}", first.display());
         let of_both = pairs.iter().zip(&theirs).filter(|(ours, theirs)| ours.score == theirs.score || pairs.len() == 1);
-        let differences: Vec<Compared> =
-            of_both.map(|(ours, theirs)| compared(ours, &name, theirs)).collect::<Result<_>>()?;
+        let differences: Vec<Compared> = of_both
+            .map(|(ours, theirs)| compared(ours, &name, theirs))
+            .collect::<Result<_>>()
+            .with_context(|| first.display().to_string())?;
         ensure!(
             pairs.len() == theirs.len(),
             "{}: expected scores or logits as in the files to compare, found the other",

@@ -110,9 +110,14 @@ fn tables_come_in_markdown_latex_and_csv() {
 
 /// `eloc metrics` on files that NumPy wrote.
 fn metrics_of(flags: &[&str]) -> Command {
+    resampled("0", flags)
+}
+
+/// The same with intervals.
+fn resampled(resamples: &str, flags: &[&str]) -> Command {
     let mut command = eloc();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/files");
-    command.current_dir(golden).args(["metrics", "--resamples", "0", "--id"]).args(flags);
+    command.current_dir(golden).args(["metrics", "--resamples", resamples, "--id"]).args(flags);
     command
 }
 
@@ -190,7 +195,7 @@ fn near_and_far_sets_have_means_and_a_row_of_the_leaderboard() {
 #[test]
 fn scores_of_the_same_images_are_compared() {
     let files = ["id-1.npy", "--ood", "ood-1.npy"];
-    let table = stdout(metrics_of(&files).args(["--baseline", "Max Softmax", "--resamples", "50"]));
+    let table = stdout(resampled("50", &files).args(["--baseline", "Max Softmax"]));
     let (_, differences) = table.split_once("\nood-1: each score minus max softmax on the same images").unwrap();
     assert_eq!(differences.lines().filter(|line| line.contains('[')).count(), 5, "{table}");
     refused(metrics_of(&files).args(["--baseline", "best"]), &["--baseline", "max softmax", "found best"]);
@@ -210,7 +215,7 @@ fn scores_of_the_same_images_are_compared() {
     // 4.5 and 3.5 of six pairs.
     assert!((difference["delong"]["difference"].as_f64().unwrap() - 1.0 / 6.0).abs() < 1e-15, "{difference}");
     assert!((difference["auroc"]["value"].as_f64().unwrap() - 1.0 / 6.0).abs() < 1e-15, "{difference}");
-    refused(&mut run("few.txt", "50"), &["two scores of each image", "found 3 and 2"]);
+    refused(&mut run("few.txt", "50"), &["few.txt", "two scores of each image", "found 3 and 2"]);
     refused(&mut run("theirs.txt", "0"), &["--resamples"]);
 }
 
