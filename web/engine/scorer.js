@@ -311,7 +311,8 @@ export class Scorer extends EventTarget {
     // The CPU, which compiles nothing, takes batches of any size.
     const onCpu = this.backend === "cpu", images = onCpu ? 1 : shape;
     const stage = (this.stages[`outputs of ${images}, one fold`] ??= { calls: 0, ms: 0, dispatches });
-    stage.pipelines = pipelines;
+    // A first call may also carry what the loading of networks has left.
+    Object.assign(stage, { pipelines, dispatches: Math.min(stage.dispatches, dispatches) });
     if (first && !onCpu) return;
     stage.calls += 1;
     stage.ms += ((ms * images) / shape - stage.ms) / Math.min(stage.calls, 20);
