@@ -152,6 +152,15 @@ pub enum Error {
         found: String,
     },
 
+    /// Two scores of one set that are not of the same images.
+    #[error("{side} set: expected two scores of each image, found {} and {} scores", counts[0], counts[1])]
+    NotPaired {
+        /// The set.
+        side: Side,
+        /// How many scores of each kind.
+        counts: [usize; 2],
+    },
+
     /// Bootstrap settings that give no interval.
     #[error(
         "bootstrap: expected at least 1 resample and a level between 0 and 1 (exclusive), \

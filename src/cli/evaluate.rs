@@ -23,6 +23,7 @@ use super::{
     compare::{Earlier, Images, Scored},
     data::{self, DataArgs, Set, TrainingData},
     device::DeviceChoice,
+    exclude::Excluded,
     odin::OdinArgs,
     output,
     scoring::{self, Cache},
@@ -43,6 +44,9 @@ pub struct EvaluateArgs {
     /// gaussian, patterns, shapes; uniform:500 for 500 images of it), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<OsString>,
+    /// Leave out the images of out-of-distribution sets that this file names, one a line: paths within a set, or how they end.
+    #[arg(long, value_name = "FILE")]
+    pub exclude: Option<PathBuf>,
     /// Score only the first N images of each set; of an --id folder, N from all of its classes.
     #[arg(long, value_name = "N")]
     pub limit: Option<NonZeroUsize>,
@@ -111,6 +115,7 @@ impl EvaluateArgs {
             weights: weights.to_owned(),
             id: Some(id.to_owned()),
             ood: ood.iter().map(OsString::from).collect(),
+            exclude: None,
             limit: None,
             folds: None,
             definition: None,
@@ -175,12 +180,17 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
     );
 
     // All of them first: what cannot be read should not show after hours.
-    let mut sets: Vec<(String, Set)> = Vec::new();
+    let excluded = args.exclude.as_deref().map(Excluded::read).transpose()?;
+    let mut sets: Vec<(String, Set, usize)> = Vec::new();
     for (index, name) in ood_names.into_iter().enumerate() {
         let mut set = data::image_set(name, &args.data)?;
         // Two folders may end alike.
-        let is_other = sets.iter().any(|(other, _)| other == set.name());
+        let is_other = sets.iter().any(|(other, ..)| other == set.name());
         let set_name = if is_other { name.to_string_lossy().into_owned() } else { set.name().to_owned() };
+        let mut without = 0;
+        if let Some(excluded) = &excluded {
+            (set, without) = excluded.out_of(set)?;
+        }
         if earlier.is_some() {
             // Images are compared by where they came from.
             set = Set::Loaded(set.load());
@@ -196,7 +206,10 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
             check_size(&name.to_string_lossy(), set.len())?;
             set = set.subset(&protocol::kept_indices());
         }
-        sets.push((set_name, set));
+        sets.push((set_name, set, without));
+    }
+    if let Some(excluded) = &excluded {
+        excluded.check()?;
     }
 
     let definition = match (args.definition, &earlier) {
@@ -220,7 +233,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         scored.push(Scored { images: Images::Classes(classes), scores: id.scores(Score::Eloc) });
     }
     let mut ood_sets = Vec::new();
-    for (name, set) in sets {
+    for (name, set, excluded) in sets {
         let epsilon = (args.protocol.is_some() && args.odin.epsilon.is_none())
             .then(|| protocol::epsilon(&manifest.network, &manifest.dataset, &name));
         if let Some(epsilon) = epsilon.filter(|epsilon| *epsilon != manifest.odin.epsilon) {
@@ -229,7 +242,7 @@ pub fn run(args: &EvaluateArgs) -> Result<()> {
         }
         let scores = scoring::all_scores(&manifest, &members, &name, &set, &cache, &device.device)?;
         let measured = OodSet::new(&name, &id_scores, &scores, definition).with_context(|| name.clone())?;
-        ood_sets.push(OodSet { epsilon, ..measured });
+        ood_sets.push(OodSet { epsilon, excluded, ..measured });
         if earlier.is_some() {
             let scores = scores.of(Score::Eloc).to_vec();
             scored.push(Scored { images: Images::Sources(set.load().sources), scores });

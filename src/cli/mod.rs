@@ -11,6 +11,7 @@ mod compare;
 mod data;
 mod device;
 mod evaluate;
+mod exclude;
 mod export;
 mod import;
 mod log;
@@ -18,6 +19,7 @@ mod metrics;
 mod odin;
 pub mod output;
 mod progress;
+mod runs;
 mod score;
 mod scoring;
 mod shell;
@@ -55,6 +57,8 @@ enum Command {
     Split(split::SplitArgs),
     /// Compute the five metrics of scores or logits that any program wrote.
     Metrics(metrics::MetricsArgs),
+    /// Compute means and standard deviations of several runs' results.
+    Runs(runs::RunsArgs),
     /// Fetch and verify public data sets.
     Data(FetchArgs),
 }
@@ -89,6 +93,7 @@ impl Cli {
             Command::Tables(args) => tables::run(args),
             Command::Split(args) => split::run(args),
             Command::Metrics(args) => metrics::run(args),
+            Command::Runs(args) => runs::run(args),
             Command::Data(args) => args.names.iter().try_for_each(|name| {
                 let dir = args.data.dir();
                 let path = match data::unpacked(name, &dir)? {

@@ -97,9 +97,37 @@ pub fn check_new(folder: &Path) -> Result<()> {
 /// Writes `value` as JSON to `path`, where one is given.
 pub fn write_json(path: Option<&Path>, value: &impl Serialize) -> Result<()> {
     match path {
-        Some(path) => write(path, &serde_json::to_vec_pretty(value)?),
+        Some(path) => write(path, in_lines(&serde_json::to_string_pretty(value)?).as_bytes()),
         None => Ok(()),
     }
+}
+
+/// Indented JSON with each list of numbers on one line.
+fn in_lines(json: &str) -> String {
+    let mut rest = &json.lines().collect::<Vec<_>>()[..];
+    let mut lines = Vec::new();
+    while let Some((first, others)) = rest.split_first() {
+        let (list, after) = others.split_at(list_length(first, others));
+        let items = list.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        lines.push(first.to_string() + &items.replace("[ ", "[").replace(" ]", "]"));
+        rest = after;
+    }
+    lines.join("\n")
+}
+
+/// How many of the lines `after` are the numbers of a list that begins with the line `first`.
+fn list_length(first: &str, after: &[&str]) -> usize {
+    let mut depth = i32::from(first.ends_with('['));
+    for (index, line) in after.iter().enumerate() {
+        match line.trim().trim_end_matches(',') {
+            _ if depth == 0 => return index,
+            "[" => depth += 1,
+            "]" => depth -= 1,
+            item if item == "null" || item.parse::<f64>().is_ok() => {}
+            _ => return 0,
+        }
+    }
+    if depth == 0 { after.len() } else { 0 }
 }
 
 /// Reads the manifest of a weights folder; `None` where there is none.

@@ -10,7 +10,7 @@ use crate::{
         odin::Odin,
     },
     error::Result,
-    evaluation::metrics::{Definition, Metrics, metrics},
+    evaluation::metrics::{Definition, Metrics, Outline, metrics, outline},
 };
 
 /// What an evaluation found, and how.
@@ -85,6 +85,9 @@ pub struct OodSet {
     /// The perturbation's epsilon where this set has its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
+    /// Images that were left out of it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub excluded: usize,
     /// The metrics of each score.
     pub scores: Vec<ScoreMetrics>,
 }
@@ -97,6 +100,9 @@ pub struct ScoreMetrics {
     /// Its metrics, as fractions.
     #[serde(flatten)]
     pub metrics: Metrics,
+    /// What plots need; results of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curves: Option<Outline>,
 }
 
 impl IdSet {
@@ -114,9 +120,11 @@ impl IdSet {
 }
 
 impl OodSet {
-    /// Its name in tables, with its epsilon where it has its own.
+    /// Its name in tables, with its epsilon where it has its own, and how many images were left out.
     pub fn label(&self) -> String {
-        self.epsilon.map_or(self.name.clone(), |epsilon| format!("{}, epsilon {epsilon}", self.name))
+        let epsilon = self.epsilon.map_or(String::new(), |epsilon| format!(", epsilon {epsilon}"));
+        let excluded = if self.excluded > 0 { format!(" without {}", self.excluded) } else { String::new() };
+        format!("{}{excluded}{epsilon}", self.name)
     }
 
     /// Measures every score between two sets.
@@ -126,10 +134,11 @@ impl OodSet {
     pub fn new(name: &str, id: &Scores, ood: &Scores, definition: Definition) -> Result<Self> {
         let scores = Score::ALL.into_iter().map(|score| {
             let metrics = metrics(id.of(score), ood.of(score), definition)?;
-            Ok(ScoreMetrics { score, metrics })
+            let curves = Some(outline(id.of(score), ood.of(score))?);
+            Ok(ScoreMetrics { score, metrics, curves })
         });
         let images = ood.of(Score::Eloc).len();
-        Ok(OodSet { name: name.to_owned(), images, epsilon: None, scores: scores.collect::<Result<_>>()? })
+        Ok(OodSet { name: name.to_owned(), images, epsilon: None, excluded: 0, scores: scores.collect::<Result<_>>()? })
     }
 }
 
@@ -145,7 +154,28 @@ impl Report {
                 let _ = writeln!(text, "  {:<18}{cells}", row.score.label());
             }
         }
+        if let Some(note) = self.overlap() {
+            let _ = writeln!(text, "\n{note}");
+        }
         text
+    }
+
+    /// What a reader should know of sets that have classes of the training set.
+    pub fn overlap(&self) -> Option<String> {
+        let classes = match self.trained_on.as_str() {
+            "cifar10" => "CIFAR-10 (dogs, cats, frogs, birds, cars, trucks)",
+            "cifar100" => "CIFAR-100 (bears, bees, buses, elephants, lions, mushrooms, oranges, tractors and more)",
+            _ => return None,
+        };
+        let is_tiny = |set: &&OodSet| set.excluded == 0 && set.name.starts_with("Imagenet");
+        let sets: Vec<&str> = self.ood.iter().filter(is_tiny).map(|set| set.name.as_str()).collect();
+        (!sets.is_empty()).then(|| {
+            format!(
+                "{}: Tiny-ImageNet has classes of {classes}, whose images count as out-of-distribution, as in the paper; \
+                 --exclude leaves out those that a file names.",
+                sets.join(", ")
+            )
+        })
     }
 
     /// The same as Markdown: a table of the ensemble's own score and one that compares all scores.
@@ -153,6 +183,9 @@ impl Report {
         let mut text = format!("{}\n{}\n{}", self.heading(), self.metrics_table(), self.scores_table());
         let Provenance { command, version, commit, device, seconds } = &self.provenance;
         let commit = commit.as_deref().unwrap_or("unknown");
+        if let Some(note) = self.overlap() {
+            let _ = writeln!(text, "\n{note}");
+        }
         let _ =
             writeln!(text, "\nMade by `{command}`, version {version}, commit {commit}, on {device} in {seconds:.0} s.");
         text
@@ -203,6 +236,10 @@ impl Report {
             false => format!("epsilon {}", self.odin.epsilon),
         }
     }
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// First two lines of a Markdown table: columns of text, then columns of numbers.
@@ -261,7 +298,8 @@ mod tests {
                 name: "noise".to_owned(),
                 images: 20,
                 epsilon: None,
-                scores: Score::ALL.map(|score| ScoreMetrics { score, metrics }).to_vec(),
+                excluded: 0,
+                scores: Score::ALL.map(|score| ScoreMetrics { score, metrics, curves: None }).to_vec(),
             }],
         }
     }

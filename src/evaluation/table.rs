@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Share of resamples within an interval.
-const LEVEL: f64 = 0.95;
+pub(super) const LEVEL: f64 = 0.95;
 
 /// The metrics of some scores of the same images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,31 +65,14 @@ impl Table {
 
     /// For people.
     pub fn text(&self) -> String {
-        let mut text = format!("{}\n", self.caption());
-        let width = if self.resamples() > 0 { 18 } else { 10 };
-        let mut line = |name: &str, cells: &[String; 5]| {
-            let _ = write!(text, "\n  {name:<18}");
-            cells.iter().for_each(|cell| text += &format!("{cell:>width$}"));
-        };
-        line("", &COLUMNS.map(str::to_owned));
-        for row in &self.scores {
-            line(&row.score, &cells(&row.metrics));
-            if let Some(intervals) = &row.intervals {
-                line(
-                    "",
-                    &ranges(intervals).map(|range| range.map_or("-".to_owned(), |r| format!("[{}]", percents(r)))),
-                );
-            }
-        }
-        text
+        format!("{}\n{}", self.caption(), text_of(&self.scores))
     }
 
     /// A Markdown table and its caption.
     pub fn markdown(&self) -> String {
         let mut text = markdown_header(&["score"], &COLUMNS);
         for row in &self.scores {
-            let range = |range: String| format!(" ({range})");
-            text += &markdown_row(&[&[row.score.clone()][..], &row.cells_with(range)].concat());
+            text += &markdown_row(&[&[row.score.clone()][..], &row.markdown_cells()].concat());
         }
         format!("{text}\n{}", self.caption())
     }
@@ -102,46 +85,38 @@ impl Table {
         };
         line("", &COLUMNS.map(str::to_owned));
         for row in &self.scores {
-            line(&row.score, &row.cells_with(|range| format!(" {{\\small [{range}]}}")));
+            line(&row.score, &row.latex_cells());
         }
         text + "\\hline\n\\end{tabular}"
     }
 
     /// Fractions with all their digits: a line of names, and one for each score.
     pub fn csv(&self) -> String {
-        const NAMES: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
-        let mut text = format!("score,{}", NAMES.join(","));
-        if self.resamples() > 0 {
-            NAMES.iter().for_each(|name| text += &format!(",{name}_low,{name}_high"));
-        }
-        for Row { score, metrics, intervals } in &self.scores {
-            let Metrics { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out } = *metrics;
-            let mut values = vec![fpr_at_95_tpr];
-            values.extend([detection_error, auroc, aupr_in, aupr_out].map(Some));
-            for range in intervals.iter().flat_map(ranges) {
-                values.extend([range.map(|range| range.low), range.map(|range| range.high)]);
-            }
-            let _ = write!(text, "\n{score:?}");
-            values.iter().for_each(|value| text += &format!(",{}", value.map_or(String::new(), |v| v.to_string())));
-        }
+        let mut text = format!("score,{}", csv_columns(self.resamples() > 0));
+        self.scores.iter().for_each(|row| text += &format!("\n{}", row.csv()));
         text
     }
 
     /// What the numbers are.
     fn caption(&self) -> String {
-        let intervals = match self.resamples() {
-            0 => String::new(),
-            resamples => format!(", with 95% bootstrap intervals of {resamples} resamples"),
-        };
         format!(
-            "Percent{intervals}; {} in-distribution and {} out-of-distribution images.\n{}",
+            "Percent{}; {} in-distribution and {} out-of-distribution images.\n{}",
+            self.intervals_in_words(),
             self.id_images,
             self.ood_images,
             self.definition.in_words(),
         )
     }
 
-    fn resamples(&self) -> usize {
+    /// What the intervals are, after a comma; nothing where there are none.
+    pub(super) fn intervals_in_words(&self) -> String {
+        match self.resamples() {
+            0 => String::new(),
+            resamples => format!(", with 95% bootstrap intervals of {resamples} resamples"),
+        }
+    }
+
+    pub(super) fn resamples(&self) -> usize {
         self.scores.first().and_then(|row| row.intervals).map_or(0, |intervals| intervals.resamples)
     }
 }
@@ -157,6 +132,57 @@ impl Row {
         }
         cells
     }
+
+    /// Metrics with their intervals in Markdown.
+    pub(super) fn markdown_cells(&self) -> [String; 5] {
+        self.cells_with(|range| format!(" ({range})"))
+    }
+
+    /// The same in LaTeX.
+    pub(super) fn latex_cells(&self) -> [String; 5] {
+        self.cells_with(|range| format!(" {{\\small [{range}]}}"))
+    }
+
+    /// The score's name and fractions, with the ends of the intervals where there are such.
+    pub(super) fn csv(&self) -> String {
+        let Row { score, metrics, intervals } = self;
+        let Metrics { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out } = *metrics;
+        let mut values = vec![fpr_at_95_tpr];
+        values.extend([detection_error, auroc, aupr_in, aupr_out].map(Some));
+        for range in intervals.iter().flat_map(ranges) {
+            values.extend([range.map(|range| range.low), range.map(|range| range.high)]);
+        }
+        let values = values.iter().map(|value| value.map_or(String::new(), |value| value.to_string()));
+        format!("{score:?},{}", values.collect::<Vec<_>>().join(","))
+    }
+}
+
+/// Names of the columns of [`Row::csv`] after the score.
+pub(super) fn csv_columns(with_intervals: bool) -> String {
+    const NAMES: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
+    let ends = NAMES.iter().filter(|_| with_intervals).map(|name| format!("{name}_low,{name}_high"));
+    NAMES.iter().map(|&name| name.to_owned()).chain(ends).collect::<Vec<_>>().join(",")
+}
+
+/// Rows for people, below the names of their columns.
+pub(super) fn text_of(rows: &[Row]) -> String {
+    let width = if rows.iter().any(|row| row.intervals.is_some()) { 18 } else { 10 };
+    let mut text = String::new();
+    let mut line = |name: &str, cells: [String; 5]| {
+        let _ = write!(text, "\n  {name:<18}");
+        cells.iter().for_each(|cell| text += &format!("{cell:>width$}"));
+    };
+    line("", COLUMNS.map(str::to_owned));
+    for row in rows {
+        line(&row.score, cells(&row.metrics));
+        if let Some(intervals) = &row.intervals {
+            line(
+                "",
+                ranges(intervals).map(|range| range.map_or("-".to_owned(), |range| format!("[{}]", percents(range)))),
+            );
+        }
+    }
+    text
 }
 
 /// The intervals in the order of [`COLUMNS`].
@@ -165,7 +191,7 @@ fn ranges(intervals: &Intervals) -> [Option<Interval>; 5] {
     [fpr_at_95_tpr, Some(detection_error), Some(auroc), Some(aupr_in), Some(aupr_out)]
 }
 
-fn percents(interval: Interval) -> String {
+pub(super) fn percents(interval: Interval) -> String {
     format!("{:.2}, {:.2}", 100.0 * interval.low, 100.0 * interval.high)
 }
 

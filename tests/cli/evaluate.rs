@@ -310,6 +310,45 @@ fn page_results(report: &Value, ood: &Path, off: f64) -> Value {
 }
 
 #[test]
+fn named_images_are_left_out() {
+    let (dir, [folder, zip, _]) = three_kinds();
+    let file = dir.path().join("names.txt");
+    let names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+    fs::write(&file, format!("{}\n\n{}\nother.png\n", names[0], names[1])).unwrap();
+    let (table, report) = evaluated(dir.path(), &[path(&folder), path(&zip)], &["--exclude", path(&file)]);
+    for set in report["ood"].as_array().unwrap() {
+        assert_eq!((&set["images"], &set["excluded"]), (&4.into(), &2.into()));
+    }
+    assert!(table.contains("\nsome without 2 (4 images)"), "{table}");
+    let Trained { images, weights, .. } = Trained::shared();
+    let mut evaluate = |text: &str, parts: &[&str]| {
+        fs::write(&file, text).unwrap();
+        refused(evaluate(weights, images, dir.path(), &[path(&folder)]).args(["--exclude", path(&file)]), parts);
+    };
+    evaluate("other.png\n", &["names.txt", "such as `other.png`"]);
+    evaluate("\n", &["names.txt", "found none"]);
+    evaluate(&names.join("\n"), &["names.txt", "found all of them"]);
+}
+
+/// A kilobyte for each set and score, from which the page draws.
+#[test]
+fn results_hold_what_plots_need() {
+    let dir = scratch();
+    let (_, report) = evaluated(dir.path(), &["uniform:50"], &[]);
+    for score in report["ood"][0]["scores"].as_array().unwrap() {
+        let curves = &score["curves"];
+        let sum =
+            |side: &str| curves[side].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>();
+        assert_eq!((sum("id"), sum("ood")), ((CLASSES * TEST_PER_CLASS) as u64, 50));
+        assert_eq!(curves["points"].as_array().unwrap().last().unwrap().as_array().unwrap()[1..], [1.0, 1.0]);
+    }
+    // A list stays on a line.
+    let text = fs::read_to_string(dir.path().join("report.json")).unwrap();
+    assert!(text.lines().any(|line| line.trim_start().starts_with("\"points\": [[")), "{text}");
+}
+
+#[test]
 fn the_pages_results_are_done_again_and_compared() {
     let (dir, [folder, ..]) = three_kinds();
     let (_, mut report) = evaluated(dir.path(), &[path(&folder)], &["--temperature", "10"]);

@@ -27,11 +27,12 @@ fn metrics_are_those_worked_out_by_hand() {
     let folder = scratch();
     let command = &mut metrics(folder.path(), "4\n3\n2\n", "1\n\n 3 \n");
     let found: Value = serde_json::from_str(&stdout(command.args(["--format", "json"]))).unwrap();
+    let set = &found["sets"][0];
     assert_eq!(
-        (&found["definition"], &found["id_images"], &found["ood_images"]),
-        (&"standard".into(), &3.into(), &2.into())
+        (&set["name"], &set["definition"], &set["id_images"], &set["ood_images"]),
+        (&"ood".into(), &"standard".into(), &3.into(), &2.into())
     );
-    let score = &found["scores"][0];
+    let score = &set["scores"][0];
     assert_eq!(score["score"], "scores");
     let expected = [
         ("fpr_at_95_tpr", 0.5),
@@ -89,8 +90,9 @@ fn reference_definition_says_where_it_is_not_defined() {
         stdout(metrics(folder.path(), "4\n3\n2\n", "1\n3\n").args(flags))
     };
     let found: Value = serde_json::from_str(&reference("json")).unwrap();
-    assert_eq!(found["scores"][0]["fpr_at_95_tpr"], Value::Null);
-    assert!(found["scores"][0]["auroc"].is_number());
+    let score = &found["sets"][0]["scores"][0];
+    assert_eq!(score["fpr_at_95_tpr"], Value::Null);
+    assert!(score["auroc"].is_number());
     let table = reference("text");
     assert!(table.lines().last().unwrap().split_whitespace().nth(1) == Some("-"), "{table}");
     let line = "\n\"scores\",,0.16666666666666666,0.8333333333333334,";
@@ -119,8 +121,10 @@ fn metrics_of(flags: &[&str]) -> Command {
 fn one_file_of_openoods_is_both_sides() {
     let table = stdout(&mut metrics_of(&["openood.npz"]));
     assert!(table.contains(" 3 in-distribution and 2 out-of-distribution images."), "{table}");
-    let last: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
-    assert_eq!(last, ["conf", "0.00", "0.00", "100.00", "100.00", "100.00"]);
+    let row: Vec<&str> = table.lines().find(|line| line.contains("conf")).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["conf", "0.00", "0.00", "100.00", "100.00", "100.00"]);
+    // Of the classes predicted for the three, two are right.
+    assert!(table.ends_with("\nin-distribution accuracy 66.67\n"), "{table}");
 }
 
 #[test]
@@ -173,6 +177,79 @@ fn a_column_is_of_the_files_that_have_some() {
     refused(&mut run(&["--id", "ood.txt", "--ood", "ood.txt"]), &["ood.txt", "a .csv or .npz to take `score` from"]);
 }
 
+/// In .5, .75, 1, of two classifiers' scores against .25, .125 and against 3, 0.6.
+#[test]
+fn near_and_far_sets_have_means_and_a_row_of_the_leaderboard() {
+    let folder = scratch();
+    fs::write(folder.path().join("other.txt"), "3\n0.6\n").unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/files/openood.npz");
+    fs::copy(golden, folder.path().join("conf.npz")).unwrap();
+    fs::write(folder.path().join("low.txt"), "0.25\n0.125\n").unwrap();
+    fs::write(folder.path().join("known.txt"), "0.5\n0.75\n1\n").unwrap();
+    let run = |flags: &[&str]| {
+        let mut command = eloc();
+        command.current_dir(folder.path()).args(["metrics", "--resamples", "0", "--id", "known.txt"]).args(flags);
+        command
+    };
+    let sets = ["--near", "low.txt", "--near", "mixed=other.txt", "--far", "low.txt"];
+    let table = stdout(&mut run(&sets));
+    let rows: Vec<&str> = table.lines().filter(|line| line.trim_start().starts_with("scores ")).collect();
+    // Of the six pairs with 3 and 0.6 two are in order; the mean with the other set is 66.67.
+    let aurocs: Vec<&str> = rows.iter().map(|row| row.split_whitespace().nth(3).unwrap()).collect();
+    assert_eq!(aurocs, ["100.00", "33.33", "100.00", "66.67", "100.00"], "{table}");
+    assert!(table.contains("\nmixed (near-OOD, 2 images)") && table.contains("\nmean of 2 near-OOD sets"), "{table}");
+    let row = stdout(run(&sets).args(["--format", "leaderboard"]));
+    assert!(row.ends_with("\n,\"scores\",66.67,100.00,,,,\n"), "{row}");
+    refused(run(&sets[..4]).args(["--format", "leaderboard"]), &["--near and --far", "found none"]);
+}
+
+#[test]
+fn scores_of_the_same_images_are_compared() {
+    let files = ["id-1.npy", "--ood", "ood-1.npy"];
+    let table = stdout(metrics_of(&files).args(["--baseline", "Max Softmax", "--resamples", "50"]));
+    let (_, differences) = table.split_once("\nood-1: each score minus max softmax on the same images").unwrap();
+    assert_eq!(differences.lines().filter(|line| line.contains('[')).count(), 5, "{table}");
+    refused(metrics_of(&files).args(["--baseline", "best"]), &["--baseline", "max softmax", "found best"]);
+
+    let folder = scratch();
+    fs::write(folder.path().join("theirs.txt"), "4\n1\n2\n").unwrap();
+    fs::write(folder.path().join("few.txt"), "4\n1\n").unwrap();
+    let run = |file, resamples| {
+        let mut command = metrics(folder.path(), "4\n3\n2\n", "1\n3\n");
+        let flags = ["--baseline-id", file, "--baseline-ood", "ood.txt", "--format", "json", "--resamples", resamples];
+        command.args(flags);
+        command
+    };
+    let found: Value = serde_json::from_str(&stdout(&mut run("theirs.txt", "50"))).unwrap();
+    let difference = &found["sets"][0]["differences"][0];
+    assert_eq!(difference["baseline"], "that of theirs.txt");
+    // 4.5 and 3.5 of six pairs.
+    assert!((difference["delong"]["difference"].as_f64().unwrap() - 1.0 / 6.0).abs() < 1e-15, "{difference}");
+    assert!((difference["auroc"]["value"].as_f64().unwrap() - 1.0 / 6.0).abs() < 1e-15, "{difference}");
+    refused(&mut run("few.txt", "50"), &["two scores of each image", "found 3 and 2"]);
+    refused(&mut run("theirs.txt", "0"), &["--resamples"]);
+}
+
+#[test]
+fn runs_are_put_together() {
+    let folder = scratch();
+    for (name, ood) in [("a.json", "1\n3\n"), ("b.json", "1\n1\n")] {
+        let json = stdout(metrics(folder.path(), "4\n3\n2\n", ood).args(["--format", "json"]));
+        fs::write(folder.path().join(name), json).unwrap();
+    }
+    let run = |files: &[&str]| {
+        let mut command = eloc();
+        command.current_dir(folder.path()).arg("runs").args(files);
+        command
+    };
+    // AUROC 75 and 100.
+    assert!(stdout(&mut run(&["a.json", "b.json"])).contains(" 87.50 ± 17.68 "));
+    assert!(stdout(&mut run(&["a.json", "b.json", "--format", "markdown"])).contains("| ood | scores | "));
+    refused(&mut run(&["a.json"]), &["a.json", "two runs or more"]);
+    fs::write(folder.path().join("c.json"), "{}").unwrap();
+    refused(&mut run(&["a.json", "c.json"]), &["c.json", "expected results of"]);
+}
+
 /// In 1, 2 and out 3, which is the wrong way round.
 #[test]
 fn scores_below_chance_offer_the_switch() {
@@ -184,7 +261,10 @@ fn scores_below_chance_offer_the_switch() {
     };
     let (table, note) = run(&[]);
     assert!(table.lines().last().unwrap().contains(" 0.00 "), "{table}");
-    assert_eq!(note, "scores: an AUROC of 0.00 is below chance, 50; if lower scores mean known, say --known lower\n");
+    assert_eq!(
+        note,
+        "ood, scores: an AUROC of 0.00 is below chance, 50; if lower scores mean known, say --known lower\n"
+    );
     let (table, note) = run(&["--known", "lower"]);
     assert!(table.lines().last().unwrap().contains(" 100.00 ") && note.is_empty(), "{table}{note}");
 }

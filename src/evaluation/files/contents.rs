@@ -16,6 +16,8 @@ pub enum Contents {
         id: Vec<f64>,
         /// `[m]`
         ood: Vec<f64>,
+        /// Share of the in-distribution images whose `pred` is their label, where the file has it.
+        accuracy: Option<f64>,
     },
 }
 

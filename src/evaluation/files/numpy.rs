@@ -96,8 +96,9 @@ pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
         (Some(column), _) if is_there(column) => read(column)?.contents(&place(column)),
         (Some(column), _) => Err(wrong(name, &format!("an array `{column}`"), listed)),
         (None, _) if is_there("conf") && is_there("label") => {
-            let (conf, labels) = (read("conf")?.scores(&place("conf"))?, read("label")?.scores(&place("label"))?);
-            by_label(name, &conf, &labels)
+            let mut array = |array| read(array)?.scores(&place(array));
+            let predictions = if is_there("pred") { Some(array("pred")?) } else { None };
+            by_label(name, &array("conf")?, &array("label")?, predictions.as_deref())
         }
         (None, _) if is_there("conf") => read("conf")?.contents(&place("conf")),
         (None, [only]) => read(only)?.contents(&place(only)),
@@ -106,17 +107,24 @@ pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
 }
 
 /// OpenOOD's scores, by whether their label is -1.
-fn by_label(name: &str, conf: &[f64], labels: &[f64]) -> Result<Contents> {
-    if labels.len() != conf.len() {
-        return Err(wrong(&format!("{name}, array `label`"), &format!("{} as in `conf`", conf.len()), labels.len()));
+fn by_label(name: &str, conf: &[f64], labels: &[f64], predictions: Option<&[f64]>) -> Result<Contents> {
+    for (array, count) in [("label", Some(labels.len())), ("pred", predictions.map(<[f64]>::len))] {
+        if let Some(count) = count.filter(|count| *count != conf.len()) {
+            return Err(wrong(&format!("{name}, array `{array}`"), &format!("{} as in `conf`", conf.len()), count));
+        }
     }
     if let Some(index) = labels.iter().position(|&label| label < 0.0 && label != -1.0) {
         let place = format!("{name}, array `label`, index {index} (counted from 0)");
         return Err(wrong(&place, "a class, or -1 for out-of-distribution", labels[index]));
     }
-    let of_side = |is_ood: bool| {
+    let of_side = |is_ood: bool| -> Vec<f64> {
         let scores = conf.iter().zip(labels).filter(|(_, label)| (**label == -1.0) == is_ood);
         scores.map(|(score, _)| *score).collect()
     };
-    Ok(Contents::OpenOod { id: of_side(false), ood: of_side(true) })
+    let (id, ood) = (of_side(false), of_side(true));
+    let accuracy = predictions.filter(|_| !id.is_empty()).map(|predictions| {
+        let right = predictions.iter().zip(labels).filter(|(class, label)| **label != -1.0 && class == label).count();
+        right as f64 / id.len() as f64
+    });
+    Ok(Contents::OpenOod { id, ood, accuracy })
 }

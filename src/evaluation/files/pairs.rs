@@ -63,7 +63,9 @@ pub fn pairs(
         }
     }
     let (score, id, ood) = match (first, ood) {
-        (Contents::OpenOod { id, ood }, []) => ("conf", of_side(name, Side::Id, id)?, of_side(name, Side::Ood, ood)?),
+        (Contents::OpenOod { id, ood, .. }, []) => {
+            ("conf", of_side(name, Side::Id, id)?, of_side(name, Side::Ood, ood)?)
+        }
         (_, []) => return Err(wrong(name, "OpenOOD's `conf` and `label`, or a file for each side", first.kind())),
         (_, [(other, second), ..]) => {
             let score = if matches!(first, Contents::OpenOod { .. }) { "conf" } else { "scores" };
@@ -91,13 +93,13 @@ impl Contents {
 fn scores<'a>(name: &str, side: Side, contents: &'a Contents) -> Result<&'a [f64]> {
     match contents {
         Contents::Scores(scores) => Ok(scores),
-        Contents::OpenOod { id, ood } if !id.is_empty() && !ood.is_empty() => Err(wrong(
+        Contents::OpenOod { id, ood, .. } if !id.is_empty() && !ood.is_empty() => Err(wrong(
             name,
             &format!("{side} images only, or no file for the other side"),
             format!("{} in-distribution and {} out-of-distribution images by `label`", id.len(), ood.len()),
         )),
         // The user's word: not everybody who saves such a file sets the labels of other sets to -1.
-        Contents::OpenOod { id, ood } if side == Side::Ood => Ok(if ood.is_empty() { id } else { ood }),
+        Contents::OpenOod { id, ood, .. } if side == Side::Ood => Ok(if ood.is_empty() { id } else { ood }),
         Contents::OpenOod { id, .. } => of_side(name, side, id),
         Contents::Logits(_) => Err(wrong(name, "scores, as in the other side's file", contents.kind())),
     }

@@ -76,6 +76,7 @@ fn whole_numbers_are_read() {
 #[test]
 fn one_file_of_openoods_is_both_sides() {
     let files = [contents("openood.npz", OPENOOD)];
+    assert!(matches!(files[0].1, Contents::OpenOod { accuracy: Some(accuracy), .. } if accuracy == 2.0 / 3.0));
     let expected = Pair { score: "conf", id: vec![0.5, 0.75, 1.0], ood: vec![0.25, 0.125] };
     assert_eq!(pairs(&files, &[], Known::Higher, 1.0).unwrap(), std::slice::from_ref(&expected));
     let negated = |scores: &[f64]| scores.iter().map(|score| -score).collect();
@@ -88,7 +89,9 @@ fn one_file_of_openoods_is_both_sides() {
 
 #[test]
 fn openoods_files_of_one_side_stand_beside_any_other() {
-    let side = |id: &[f64], ood: &[f64]| ("a".to_owned(), Contents::OpenOod { id: id.to_vec(), ood: ood.to_vec() });
+    let side = |id: &[f64], ood: &[f64]| {
+        ("a".to_owned(), Contents::OpenOod { id: id.to_vec(), ood: ood.to_vec(), accuracy: None })
+    };
     let text = contents("b.txt", b"1\n2\n");
     let expected = |score| Pair { score, id: vec![3.0], ood: vec![1.0, 2.0] };
     let of = |id: &(String, Contents), ood: &(String, Contents)| {

@@ -1,10 +1,11 @@
-//! How far the metrics would vary with other images: percentile bootstrap intervals.
+//! How far the metrics, and the differences of two scores' metrics, would vary with other images: percentile bootstrap intervals.
 
 use rand_mt::Mt;
 use serde::{Deserialize, Serialize};
 
 use super::{
     definition::{Definition, Metrics},
+    delong::check_pairs,
     levels::{Level, Levels},
     measure::of_levels,
 };
@@ -41,6 +42,37 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// The metrics of one score minus those of another of the same images, each with its range, and how these were made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Differences {
+    /// Number of resampled pairs of sets.
+    pub resamples: usize,
+    /// Seed of the resampling.
+    pub seed: u32,
+    /// Share of resamples within each interval, such as 0.95.
+    pub level: f64,
+    /// `None` where the metric is not defined for the sets or a resample.
+    pub fpr_at_95_tpr: Option<Difference>,
+    /// See [`Metrics::detection_error`].
+    pub detection_error: Difference,
+    /// See [`Metrics::auroc`].
+    pub auroc: Difference,
+    /// See [`Metrics::aupr_in`].
+    pub aupr_in: Difference,
+    /// See [`Metrics::aupr_out`].
+    pub aupr_out: Difference,
+}
+
+/// A difference of two metrics, as a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Of the images as they are.
+    pub value: f64,
+    /// Of resamples.
+    #[serde(flatten)]
+    pub interval: Interval,
+}
+
 /// Percentile bootstrap intervals of the five metrics.
 ///
 /// Draws `resamples` times as many scores as there are from each set, with replacement, and takes
@@ -62,9 +94,7 @@ pub fn bootstrap(
     seed: u32,
     level: f64,
 ) -> Result<Intervals> {
-    if resamples == 0 || !(level > 0.0 && level < 1.0) {
-        return Err(Error::Bootstrap { resamples, level });
-    }
+    check_settings(resamples, level)?;
     let levels = Levels::new(id, ood)?;
     let id_levels = level_of_each(&levels, |level| level.ids);
     let ood_levels = level_of_each(&levels, |level| level.oods);
@@ -91,6 +121,106 @@ pub fn bootstrap(
         aupr_in: of(|metrics| metrics.aupr_in),
         aupr_out: of(|metrics| metrics.aupr_out),
     })
+}
+
+/// The differences of two scores' metrics, with percentile bootstrap intervals: every resample draws images, with both their scores.
+///
+/// `id` and `ood` hold the two scores `[first, second]` of each side's images, in the same order; the second's metrics are
+/// subtracted. See [`bootstrap()`].
+///
+/// # Errors
+/// Those of [`super::metrics`], [`Error::Bootstrap`], and [`Error::NotPaired`] where a side's two scores are not of as many images.
+///
+/// # Panics
+/// Where a set has more than 2^32 scores.
+pub fn paired_bootstrap(
+    id: [&[f64]; 2],
+    ood: [&[f64]; 2],
+    definition: Definition,
+    resamples: usize,
+    seed: u32,
+    level: f64,
+) -> Result<Differences> {
+    check_settings(resamples, level)?;
+    check_pairs(id, ood)?;
+    let scores = [0, 1].map(|score| Ranked::new(id[score], ood[score]));
+    let mut generator = Mt::new(seed);
+    let [id_images, ood_images]: [Vec<usize>; 2] = [id, ood].map(|side| (0..side[0].len()).collect());
+    let difference = |[first, second]: [Metrics; 2]| -> [Option<f64>; 5] {
+        let of = |of: fn(&Metrics) -> f64| Some(of(&first) - of(&second));
+        let fpr = first.fpr_at_95_tpr.zip(second.fpr_at_95_tpr);
+        [
+            fpr.map(|(first, second)| first - second),
+            of(|metrics| metrics.detection_error),
+            of(|metrics| metrics.auroc),
+            of(|metrics| metrics.aupr_in),
+            of(|metrics| metrics.aupr_out),
+        ]
+    };
+    let whole = scores.each_ref().map(|score| score.metrics(&id_images, &ood_images, definition));
+    let values = difference(whole);
+    let drawn: Vec<_> = (0..resamples)
+        .map(|_| {
+            let mut images = |of: &[usize]| {
+                let mut drawn = Vec::with_capacity(of.len());
+                draw(&mut generator, of, |image| drawn.push(image));
+                drawn
+            };
+            let (id, ood) = (images(&id_images), images(&ood_images));
+            difference(scores.each_ref().map(|score| score.metrics(&id, &ood, definition)))
+        })
+        .collect();
+    let of = |metric: usize| -> Option<Difference> {
+        let drawn: Option<Vec<f64>> = drawn.iter().map(|values| values[metric]).collect();
+        Some(Difference { value: values[metric]?, interval: Interval::of_middle(drawn?, level) })
+    };
+    let defined = |metric| of(metric).expect("only the FPR may not be defined");
+    Ok(Differences {
+        resamples,
+        seed,
+        level,
+        fpr_at_95_tpr: of(0),
+        detection_error: defined(1),
+        auroc: defined(2),
+        aupr_in: defined(3),
+        aupr_out: defined(4),
+    })
+}
+
+/// The level of each image by one score.
+struct Ranked {
+    levels: usize,
+    id: Vec<usize>,
+    ood: Vec<usize>,
+}
+
+impl Ranked {
+    /// Of scores that were checked.
+    fn new(id: &[f64], ood: &[f64]) -> Self {
+        let mut distinct = [id, ood].concat();
+        distinct.sort_unstable_by(|a, b| b.total_cmp(a));
+        // 0 and -0 are equal here, and neighbours above.
+        distinct.dedup();
+        let level = |score: &f64| distinct.partition_point(|other| other > score);
+        Ranked { levels: distinct.len(), id: id.iter().map(level).collect(), ood: ood.iter().map(level).collect() }
+    }
+
+    /// Of these images.
+    fn metrics(&self, id: &[usize], ood: &[usize], definition: Definition) -> Metrics {
+        let mut levels = vec![Level::EMPTY; self.levels];
+        id.iter().for_each(|&image| levels[self.id[image]].ids += 1);
+        ood.iter().for_each(|&image| levels[self.ood[image]].oods += 1);
+        levels.retain(|level| level.ids + level.oods > 0);
+        of_levels(&Levels::of_counts(levels), definition)
+    }
+}
+
+/// Refuses settings that give no interval.
+fn check_settings(resamples: usize, level: f64) -> Result<()> {
+    match resamples > 0 && level > 0.0 && level < 1.0 {
+        true => Ok(()),
+        false => Err(Error::Bootstrap { resamples, level }),
+    }
 }
 
 impl Interval {

@@ -4,8 +4,8 @@
 //! Out: [`Metrics`], fractions from 0 to 1. In-distribution is the positive class; an image is
 //! accepted when its score is at least the threshold.
 //!
-//! [`metrics`] is the way in. Intervals come from [`bootstrap()`], plots from [`roc_curve`],
-//! [`pr_curve`] and [`histogram`].
+//! [`metrics`] is the way in. Intervals come from [`bootstrap()`]; [`paired_bootstrap`] and [`delong()`] tell whether two scores of
+//! the same images differ. Plots come from [`roc_curve`], [`pr_curve`] and [`histogram`], or with less detail from [`outline()`].
 //!
 //! All of it works on one table, the distinct scores with how many images of each set have them,
 //! and takes O(n log n) for the sort behind it.
@@ -13,15 +13,19 @@
 mod bootstrap;
 mod curves;
 mod definition;
+mod delong;
 mod levels;
 mod measure;
 mod openood;
+mod outline;
 mod reference;
 mod standard;
 #[cfg(test)]
 mod tests;
 
-pub use bootstrap::{Interval, Intervals, bootstrap};
+pub use bootstrap::{Difference, Differences, Interval, Intervals, bootstrap, paired_bootstrap};
 pub use curves::{Histogram, PrPoint, RocPoint, histogram, pr_curve, roc_curve};
 pub use definition::{Definition, Metrics, TPR};
+pub use delong::{DeLong, delong};
 pub use measure::{metrics, threshold_at_tpr};
+pub use outline::{Outline, outline};

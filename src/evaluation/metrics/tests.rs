@@ -25,6 +25,22 @@ struct Bootstrap {
     intervals: Intervals,
 }
 
+/// Two scores of the same images.
+#[derive(Deserialize)]
+struct Pairs {
+    name: String,
+    id: [Vec<f64>; 2],
+    ood: [Vec<f64>; 2],
+    delong: DeLong,
+    bootstrap: PairedBootstrap,
+}
+
+#[derive(Deserialize)]
+struct PairedBootstrap {
+    definition: Definition,
+    differences: Differences,
+}
+
 fn golden() -> Vec<Case> {
     serde_json::from_str(include_str!("../../../tests/golden/metrics.json")).unwrap()
 }
@@ -73,6 +89,31 @@ fn openood_metrics_equal_openoods_formulas() {
 fn thresholds_equal_their_golden_values() {
     for case in golden() {
         assert_eq!(threshold_at_tpr(&case.id, TPR), case.threshold_at_95_tpr, "{}", case.name);
+    }
+}
+
+#[test]
+fn differences_equal_their_definitions() {
+    let cases: Vec<Pairs> = serde_json::from_str(include_str!("../../../tests/golden/paired.json")).unwrap();
+    assert_eq!(cases.len(), 3);
+    for Pairs { name, id, ood, delong: expected, bootstrap } in cases {
+        let [id, ood] = [&id, &ood].map(|side| side.each_ref().map(Vec::as_slice));
+        let found = delong(id, ood).unwrap();
+        assert_same(found.difference, expected.difference, &name);
+        assert_same(found.standard_error.unwrap(), expected.standard_error.unwrap(), &name);
+        assert_same(found.p.unwrap(), expected.p.unwrap(), &name);
+        let PairedBootstrap { definition, differences: expected } = bootstrap;
+        let Differences { resamples, seed, level, .. } = expected;
+        let found = paired_bootstrap(id, ood, definition, resamples, seed, level).unwrap();
+        let numbers = |found: &Differences| {
+            let of = |found: Difference| [found.value, found.interval.low, found.interval.high];
+            let Differences { detection_error, auroc, aupr_in, aupr_out, .. } = *found;
+            let fpr = found.fpr_at_95_tpr.map_or([f64::MAX; 3], of);
+            [fpr, of(detection_error), of(auroc), of(aupr_in), of(aupr_out)].concat()
+        };
+        for (found, expected) in numbers(&found).into_iter().zip(numbers(&expected)) {
+            assert_same(found, expected, &name);
+        }
     }
 }
 
