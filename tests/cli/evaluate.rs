@@ -322,7 +322,7 @@ fn named_images_are_left_out() {
     }
     assert!(table.contains("\nsome without 2 (4 images)"), "{table}");
     let Trained { images, weights, .. } = Trained::shared();
-    let mut evaluate = |text: &str, parts: &[&str]| {
+    let evaluate = |text: &str, parts: &[&str]| {
         fs::write(&file, text).unwrap();
         refused(evaluate(weights, images, dir.path(), &[path(&folder)]).args(["--exclude", path(&file)]), parts);
     };
