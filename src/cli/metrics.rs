@@ -187,7 +187,8 @@ impl MetricsArgs {
     fn read(&self, paths: &[PathBuf]) -> Result<Vec<(String, Contents)>> {
         // Files with columns take one beside others that have none; where none has any, the reader says so.
         let sets = self.sets.0.iter().flat_map(|(_, files)| named(files).1);
-        let is_mixed = self.column.is_some() && self.id.iter().cloned().chain(sets).any(|path| has_columns(&path));
+        let mut given = self.id.iter().chain(&self.baseline_id).chain(&self.baseline_ood).cloned().chain(sets);
+        let is_mixed = self.column.is_some() && given.any(|path| has_columns(&path));
         let column = |path: &Path| self.column.as_deref().filter(|_| !is_mixed || has_columns(path));
         paths.iter().map(|path| read(path, column(path))).collect()
     }
@@ -253,6 +254,7 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or(OsStr::new("scores")).to_string_lossy().into_owned()
 }
 
+/// Whether a file can be read and has columns, or arrays, of which one is taken.
 fn has_columns(path: &Path) -> bool {
     let columns = fs::read(path).ok().and_then(|bytes| files::columns(&path.display().to_string(), &bytes).ok());
     columns.is_some_and(|columns| !columns.is_empty())

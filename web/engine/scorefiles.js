@@ -88,6 +88,9 @@ export class ScoreFiles {
     return this.ood.length > 0 ? { id: of(this.id), ood: of(this.ood) } : { id: `${of(this.id)}, label 0 or more`, ood: `${of(this.id)}, label -1` };
   }
 
+  /** What the command line calls the set: by the first of its files, without the ending. */
+  get setName() { return (this.ood[0] ?? this.id[0]).name.replace(/(.)\.[^.]*$/, "$1"); }
+
   /** Everything that the scores depend on. */
   get key() {
     const of = (files) => files.map(({ name, file }) => [name, file.size, file.lastModified]);

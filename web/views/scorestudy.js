@@ -72,10 +72,12 @@ export class ScoreStudy {
     this.#changed();
   }
 
+  /** The command line that measures the same, and what it prints. */
   exportJson() {
     const definition = this.#shown.definition;
     download("eloc-scores.json", "application/json", json({
-      format: 1, command: this.#files.command(definition, { resamples: RESAMPLES.final, seed: SEED }), table: tableOf(this.#shown),
+      command: this.#files.command(definition, { resamples: RESAMPLES.final, seed: SEED }),
+      sets: [{ name: this.#files.setName, ...tableOf(this.#shown) }],
     }));
   }
 
