@@ -12,11 +12,11 @@ use super::{
     aligned::{Aligned, Scratch},
     machine::{Machine, TALL, Work, sized, unrolled},
     packed::{self, Packed},
-    pool::{is_larger, largest},
+    pool::largest,
     shape::{Axis, Class, Shape},
     source::{Activation, Rows, Source, rows_of},
     threads::{Units, for_each, threads, totals},
-    vector::Vector,
+    vector::{Vector, is_larger},
 };
 
 /// Pixels of one group of images, about, where there are as many.

@@ -4,7 +4,7 @@
 use super::{
     machine::{Machine, Work},
     threads::{fill, fill_both},
-    vector::Vector,
+    vector::{Vector, is_larger},
 };
 
 /// The largest of each four of `input` `[images, height, width, channels]`, and which it was, `2 row + column`.
@@ -60,12 +60,6 @@ pub fn largest(four: [&[f32]; 4], output: &mut [f32], places: &mut [u8]) {
         output[channel] = value;
         places[channel] = place as u8;
     }
-}
-
-/// Whether a number is larger, or is none and so has to be seen.
-#[inline(always)]
-pub fn is_larger(value: f32, than: f32) -> bool {
-    value > than || value.is_nan()
 }
 
 /// The gradient of an input `[images, height, width, channels]` from that of the output.

@@ -1,7 +1,10 @@
 //! The vectors of each instruction set, as far as convolutions need them.
 
-#[cfg(not(target_family = "wasm"))]
-use super::pool::is_larger;
+/// Whether a number is larger, or is none and so has to be seen.
+#[inline(always)]
+pub fn is_larger(value: f32, than: f32) -> bool {
+    value > than || value.is_nan()
+}
 
 /// Some numbers side by side in one register.
 ///
