@@ -21,7 +21,7 @@ use burn::{
 };
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
-use super::gpu::head;
+use super::gpu::{head, losses, updates};
 
 /// Why no operation of a device without kernels is called.
 const NONE: &str = "only devices that have kernels are asked";
@@ -201,11 +201,11 @@ impl HeadOps for Cube {
     }
 
     fn descent(logits: FloatTensor<Self>, temperature: f64, entropy: bool) -> FloatTensor<Self> {
-        head::descent(logits, temperature as f32, entropy)
+        losses::descent(logits, temperature as f32, entropy)
     }
 
     fn step(images: FloatTensor<Self>, gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
-        head::step(images, gradient, by)
+        losses::step(images, gradient, by)
     }
 
     fn descended(
@@ -215,7 +215,7 @@ impl HeadOps for Cube {
         descent: Descent,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let Descent { rate, kept, momentum, weight_decay, nesterov } = descent;
-        head::descended(parameter, gradient, velocity, [rate, kept, momentum, weight_decay], nesterov)
+        updates::descended(parameter, gradient, velocity, [rate, kept, momentum, weight_decay], nesterov)
     }
 
     fn mixed(
@@ -226,7 +226,7 @@ impl HeadOps for Cube {
         momentum: f64,
         unbiased: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        head::mixed([mean, variance], [batch_mean, batch_variance], momentum as f32, unbiased as f32)
+        updates::mixed([mean, variance], [batch_mean, batch_variance], momentum as f32, unbiased as f32)
     }
 
     fn margin_entropy(
@@ -242,7 +242,7 @@ impl HeadOps for Cube {
             burn::tensor::DType::I32 => labels,
             _ => Self::int_cast(labels, IntDType::I32),
         };
-        head::margin_entropy(kept, labels, left_out, [beta as f32, margin as f32]).into()
+        losses::margin_entropy(kept, labels, left_out, [beta as f32, margin as f32]).into()
     }
 }
 

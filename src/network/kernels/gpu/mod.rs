@@ -7,8 +7,10 @@
 
 pub(super) mod correlation;
 pub(super) mod head;
+pub(super) mod losses;
 pub(super) mod normal;
 pub(super) mod packed;
 pub(super) mod pool;
 pub(super) mod sums;
 mod tensors;
+pub(super) mod updates;
