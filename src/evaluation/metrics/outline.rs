@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{curves::histogram, levels::check};
+use super::{curves::histogram, definition::TPR, levels::check};
 use crate::error::{Result, Side};
 
 /// Bins of a histogram.
 const BINS: usize = 32;
-/// Most points of a curve.
+/// Most points of a curve that are evenly spaced.
 const POINTS: usize = 33;
 /// Significant digits of what is stored.
 const DIGITS: usize = 4;
@@ -31,7 +31,7 @@ pub struct Outline {
 }
 
 /// Histograms over the range that holds all but a thousandth of each set at each end, and the points of the ROC curve that are
-/// evenly spaced along it.
+/// evenly spaced along it, with that of the FPR at 95% TPR.
 ///
 /// # Errors
 /// Those of [`super::metrics`].
@@ -66,10 +66,12 @@ fn points(id: &[f64], ood: &[f64]) -> Vec<[f64; 3]> {
     thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
     thresholds.dedup();
     let mut points: Vec<[f64; 3]> = Vec::new();
-    let mut next = 0.0;
+    let (mut next, mut has_tpr) = (0.0, false);
     for (index, &threshold) in thresholds.iter().enumerate() {
         let (fpr, tpr) = (accepted(ood, threshold), accepted(id, threshold));
-        if fpr + tpr >= next || index + 1 == thresholds.len() {
+        let is_first_of_tpr = !has_tpr && tpr >= TPR;
+        has_tpr |= is_first_of_tpr;
+        if fpr + tpr >= next || is_first_of_tpr || index + 1 == thresholds.len() {
             points.push([threshold, fpr, tpr].map(rounded));
             let step = 2.0 / (POINTS - 1) as f64;
             next = ((fpr + tpr) / step).floor() * step + step;
@@ -88,6 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evaluation::metrics::{definition::Definition, measure::metrics};
 
     #[test]
     fn a_few_scores_are_all_there() {
@@ -112,7 +115,10 @@ mod tests {
             let id: Vec<f64> = (0..count).map(|_| rng.random_range(-2.0..3.0)).collect();
             let ood: Vec<f64> = (0..2 * count).map(|_| rng.random_range(-3.0..2.0)).collect();
             let found = outline(&id, &ood).unwrap();
-            prop_assert!(found.points.len() <= POINTS + 1, "{}", found.points.len());
+            prop_assert!(found.points.len() <= POINTS + 2, "{}", found.points.len());
+            let fpr = metrics(&id, &ood, Definition::Standard).unwrap().fpr_at_95_tpr.unwrap();
+            let stored = found.points.iter().find(|point| point[2] >= TPR).unwrap()[1];
+            prop_assert!((stored - fpr).abs() < 1e-3, "{stored} {fpr}");
             prop_assert_eq!(found.points.last().unwrap()[1..].to_vec(), vec![1.0, 1.0]);
             prop_assert!(found.points.windows(2).all(|pair| pair[0][0] > pair[1][0] && pair[0][1] <= pair[1][1]));
             prop_assert_eq!(found.id.iter().sum::<usize>(), count);
