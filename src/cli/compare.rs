@@ -134,15 +134,7 @@ impl Earlier {
 
 /// `now` minus `before` in percentage points; a dash where one is not defined.
 fn difference(now: &Metrics, before: &Metrics) -> [String; 5] {
-    let points = |now: f64, before: f64| format!("{:+.4}", 100.0 * (now - before));
-    let fpr = now.fpr_at_95_tpr.zip(before.fpr_at_95_tpr);
-    [
-        fpr.map_or("-".to_owned(), |(now, before)| points(now, before)),
-        points(now.detection_error, before.detection_error),
-        points(now.auroc, before.auroc),
-        points(now.aupr_in, before.aupr_in),
-        points(now.aupr_out, before.aupr_out),
-    ]
+    now.minus(before).map(|points| points.map_or("-".to_owned(), |points| format!("{:+.4}", 100.0 * points)))
 }
 
 impl EarlierScores {

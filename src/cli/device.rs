@@ -3,7 +3,6 @@
 use std::{
     fmt,
     panic::{self, AssertUnwindSafe},
-    time::Instant,
 };
 
 #[cfg(feature = "libtorch")]
@@ -11,12 +10,9 @@ use anyhow::ensure;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use clap::ValueEnum;
-use eloc::{
-    network::Network,
-    training::{recipe::Recipe, trial::trial_step},
-};
+use eloc::{network::Network, training::recipe::Recipe};
 
-use super::output;
+use super::{output, progress};
 
 /// Kept-class images and classes of a trial step.
 const TRIAL_IMAGES: usize = 64;
@@ -93,16 +89,9 @@ impl DeviceChoice {
 fn quicker(gpu: ChosenDevice, cpu: ChosenDevice) -> ChosenDevice {
     let found = trial(&gpu);
     let of_cpu = trial(&cpu);
-    match verdict(&gpu.name, found, of_cpu) {
-        (true, sentence) => {
-            output::note(sentence);
-            gpu
-        }
-        (false, sentence) => {
-            output::note(sentence);
-            cpu
-        }
-    }
+    let (takes_gpu, sentence) = verdict(&gpu.name, found, of_cpu);
+    output::note(sentence);
+    if takes_gpu { gpu } else { cpu }
 }
 
 /// Images a second and the loss of a step, or why there are none.
@@ -112,15 +101,12 @@ type Trial = std::result::Result<(f64, f64), String>;
 fn trial(chosen: &ChosenDevice) -> Trial {
     let recipe = Recipe { batch: TRIAL_IMAGES, left_out_batch: TRIAL_IMAGES / 4, ..Recipe::quick() };
     // Drivers' failures come as panics.
-    let tried = panic::catch_unwind(AssertUnwindSafe(|| -> eloc::error::Result<(f64, f64)> {
-        let mut step = trial_step(&Network::COMPACT, &recipe, TRIAL_CLASSES, &chosen.device);
-        step()?;
-        let start = Instant::now();
-        let loss = step()?;
-        Ok(((recipe.batch + recipe.left_out_batch) as f64 / start.elapsed().as_secs_f64(), loss))
+    let tried = panic::catch_unwind(AssertUnwindSafe(|| {
+        progress::step_time(&Network::COMPACT, &recipe, TRIAL_CLASSES, &chosen.device)
     }));
     match tried {
-        Ok(found) => found.map_err(|error| error.to_string()),
+        Ok(Ok((time, loss))) => Ok(((recipe.batch + recipe.left_out_batch) as f64 / time.as_secs_f64(), loss)),
+        Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("its driver gave up".to_owned()),
     }
 }

@@ -185,12 +185,22 @@ pub fn run(args: &MetricsArgs) -> Result<()> {
 
 impl MetricsArgs {
     fn read(&self, paths: &[PathBuf]) -> Result<Vec<(String, Contents)>> {
-        // Files with columns take one beside others that have none; where none has any, the reader says so.
+        let is_mixed = self.column.is_some() && self.is_mixed();
+        let read = |path: &PathBuf| {
+            let name = path.display().to_string();
+            let bytes = fs::read(path).with_context(|| name.clone())?;
+            let column = self.column.as_deref().filter(|_| !is_mixed || has_columns(&name, &bytes));
+            let contents = files::read(&name, &bytes, column)?;
+            Ok((name, contents))
+        };
+        paths.iter().map(read).collect()
+    }
+
+    /// Whether one of the files has columns, so that those without any are taken as they are; where none has, the reader says so.
+    fn is_mixed(&self) -> bool {
         let sets = self.sets.0.iter().flat_map(|(_, files)| named(files).1);
         let mut given = self.id.iter().chain(&self.baseline_id).chain(&self.baseline_ood).cloned().chain(sets);
-        let is_mixed = self.column.is_some() && given.any(|path| has_columns(&path));
-        let column = |path: &Path| self.column.as_deref().filter(|_| !is_mixed || has_columns(path));
-        paths.iter().map(|path| read(path, column(path))).collect()
+        given.any(|path| fs::read(&path).is_ok_and(|bytes| has_columns(&path.display().to_string(), &bytes)))
     }
 
     /// The scores of both sides.
@@ -221,17 +231,13 @@ impl MetricsArgs {
         ensure!(sets == 1, "--baseline-id: expected one out-of-distribution set, found {sets}");
         let theirs = self.pairs(&self.read(&self.baseline_id)?, &self.baseline_ood)?;
         let name = format!("that of {}", first.display());
-        let of_both = pairs.iter().zip(&theirs).filter(|(ours, theirs)| ours.score == theirs.score || pairs.len() == 1);
-        let differences: Vec<Compared> = of_both
-            .map(|(ours, theirs)| compared(ours, &name, theirs))
-            .collect::<Result<_>>()
-            .with_context(|| first.display().to_string())?;
         ensure!(
             pairs.len() == theirs.len(),
             "{}: expected scores or logits as in the files to compare, found the other",
             first.display()
         );
-        Ok(differences)
+        let of_both = pairs.iter().zip(&theirs).map(|(ours, theirs)| compared(ours, &name, theirs));
+        of_both.collect::<Result<_>>().with_context(|| first.display().to_string())
     }
 }
 
@@ -254,17 +260,9 @@ fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or(OsStr::new("scores")).to_string_lossy().into_owned()
 }
 
-/// Whether a file can be read and has columns, or arrays, of which one is taken.
-fn has_columns(path: &Path) -> bool {
-    let columns = fs::read(path).ok().and_then(|bytes| files::columns(&path.display().to_string(), &bytes).ok());
-    columns.is_some_and(|columns| !columns.is_empty())
-}
-
-fn read(path: &Path, column: Option<&str>) -> Result<(String, Contents)> {
-    let name = path.display().to_string();
-    let bytes = fs::read(path).with_context(|| name.clone())?;
-    let contents = files::read(&name, &bytes, column)?;
-    Ok((name, contents))
+/// Whether a file has columns, or arrays, of which one is taken.
+fn has_columns(name: &str, bytes: &[u8]) -> bool {
+    files::columns(name, bytes).is_ok_and(|columns| !columns.is_empty())
 }
 
 fn temperature(text: &str) -> Result<f64, String> {

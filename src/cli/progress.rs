@@ -209,19 +209,19 @@ pub fn bar(total: u64, template: &str) -> ProgressBar {
     ProgressBar::new(total).with_style(style)
 }
 
-/// About how long one training step takes.
+/// About how long one training step takes, and its loss.
 pub fn step_time(
     network: &Network,
     recipe: &Recipe,
     classes: usize,
     device: &burn::tensor::Device,
-) -> Result<Duration> {
+) -> Result<(Duration, f64)> {
     let mut step = trial_step(network, recipe, classes, device);
     // The first one also compiles.
     step()?;
     let start = Instant::now();
-    step()?;
-    Ok(start.elapsed())
+    let loss = step()?;
+    Ok((start.elapsed(), loss))
 }
 
 /// For people: `3 minutes`.

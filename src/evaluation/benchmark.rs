@@ -11,7 +11,7 @@ use crate::{
         files::Pair,
         metrics::{DeLong, Definition, Difference, Differences, Metrics, delong, paired_bootstrap},
         report::{COLUMNS, markdown_header, markdown_row},
-        table::{LEVEL, Row, Table, csv_columns, text_of},
+        table::{LEVEL, Row, Table, csv_columns, latex_of, text_of},
     },
 };
 
@@ -221,13 +221,8 @@ impl Benchmark {
         if let Some(only) = self.only() {
             return only.table.latex();
         }
-        let mut text = format!("% {}\n\\begin{{tabular}}{{llrrrrr}}\n\\hline\n", self.caption().replace('\n', "\n% "));
-        let _ = writeln!(text, "set & score & {} \\\\\n\\hline", COLUMNS.join(" & "));
-        for (name, row) in self.rows() {
-            let _ =
-                writeln!(text, "{} & {} & {} \\\\", name.replace('_', "\\_"), row.score, row.latex_cells().join(" & "));
-        }
-        text + "\\hline\n\\end{tabular}"
+        let rows = self.rows().map(|(name, row)| (name, row.score.clone(), row.latex_cells()));
+        latex_of(&self.caption(), rows)
     }
 
     /// Fractions with all their digits, a line for each set and score; differences are left out.

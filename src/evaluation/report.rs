@@ -258,14 +258,7 @@ pub const COLUMNS: [&str; 5] = ["FPR95", "det. err.", "AUROC", "AUPR-in", "AUPR-
 
 /// The metrics in percent; a dash where one is not defined.
 pub fn cells(metrics: &Metrics) -> [String; 5] {
-    let percent = |value: f64| format!("{:.2}", 100.0 * value);
-    [
-        metrics.fpr_at_95_tpr.map_or("-".to_owned(), percent),
-        percent(metrics.detection_error),
-        percent(metrics.auroc),
-        percent(metrics.aupr_in),
-        percent(metrics.aupr_out),
-    ]
+    metrics.values().map(|value| value.map_or("-".to_owned(), |value| format!("{:.2}", 100.0 * value)))
 }
 
 /// AUROC and FPR95 in percent.

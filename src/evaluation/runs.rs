@@ -9,9 +9,9 @@ use crate::{
     error::{Error, Result},
     evaluation::{
         benchmark::Benchmark,
-        metrics::{Definition, Metrics},
+        metrics::{Definition, Metrics, mean, variance},
         report::{COLUMNS, Report, markdown_header, markdown_row},
-        table::Table,
+        table::{Table, latex_of},
     },
 };
 
@@ -115,7 +115,7 @@ impl Runs {
         }
         let row = |(set, score, _): &(String, String, Metrics)| {
             let of_run = |(_, run): &(String, Run)| {
-                run.rows.iter().find(|row| (&row.0, &row.1) == (set, score)).map(|row| numbers(&row.2))
+                run.rows.iter().find(|row| (&row.0, &row.1) == (set, score)).map(|row| row.2.values())
             };
             let found: Vec<[Option<f64>; 5]> = runs.iter().map(of_run).collect::<Option<_>>()?;
             let spread = |metric: usize| {
@@ -158,20 +158,14 @@ impl Runs {
 
     /// A LaTeX tabular and its caption as a comment.
     pub fn latex(&self) -> String {
-        let mut text = format!("% {}\n\\begin{{tabular}}{{llrrrrr}}\n\\hline\n", self.caption().replace('\n', "\n% "));
-        let _ = writeln!(text, "set & score & {} \\\\\n\\hline", COLUMNS.join(" & "));
-        for row in &self.rows {
-            let set = row.set.replace('_', "\\_");
-            let _ = writeln!(text, "{set} & {} & {} \\\\", row.score, row.cells("$\\pm$").join(" & "));
-        }
-        text + "\\hline\n\\end{tabular}"
+        let rows = self.rows.iter().map(|row| (row.set.clone(), row.score.clone(), row.cells("$\\pm$")));
+        latex_of(&self.caption(), rows)
     }
 
     /// Fractions with all their digits: means, then standard deviations.
     pub fn csv(&self) -> String {
-        const NAMES: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
-        let deviations = NAMES.map(|name| format!("{name}_sd")).join(",");
-        let mut text = format!("set,score,{},{deviations}", NAMES.join(","));
+        let deviations = Metrics::NAMES.map(|name| format!("{name}_sd")).join(",");
+        let mut text = format!("set,score,{},{deviations}", Metrics::NAMES.join(","));
         for RunsRow { set, score, metrics } in &self.rows {
             let _ = write!(text, "\n{set:?},{score:?}");
             for of in [|spread: Spread| spread.mean, |spread: Spread| spread.standard_deviation] {
@@ -201,17 +195,9 @@ impl RunsRow {
 impl Spread {
     /// Of two values or more.
     fn of(values: &[f64]) -> Self {
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-        Spread { mean, standard_deviation: (squares / (count - 1.0)).sqrt() }
+        let variance = variance(values).expect("two values or more");
+        Spread { mean: mean(values), standard_deviation: variance.sqrt() }
     }
-}
-
-/// In the order of [`COLUMNS`].
-fn numbers(metrics: &Metrics) -> [Option<f64>; 5] {
-    let Metrics { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out } = *metrics;
-    [fpr_at_95_tpr, Some(detection_error), Some(auroc), Some(aupr_in), Some(aupr_out)]
 }
 
 #[cfg(test)]

@@ -146,9 +146,7 @@ impl Row {
     /// The score's name and fractions, with the ends of the intervals where there are such.
     pub(super) fn csv(&self) -> String {
         let Row { score, metrics, intervals } = self;
-        let Metrics { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out } = *metrics;
-        let mut values = vec![fpr_at_95_tpr];
-        values.extend([detection_error, auroc, aupr_in, aupr_out].map(Some));
+        let mut values = metrics.values().to_vec();
         for range in intervals.iter().flat_map(ranges) {
             values.extend([range.map(|range| range.low), range.map(|range| range.high)]);
         }
@@ -159,9 +157,18 @@ impl Row {
 
 /// Names of the columns of [`Row::csv`] after the score.
 pub(super) fn csv_columns(with_intervals: bool) -> String {
-    const NAMES: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
-    let ends = NAMES.iter().filter(|_| with_intervals).map(|name| format!("{name}_low,{name}_high"));
-    NAMES.iter().map(|&name| name.to_owned()).chain(ends).collect::<Vec<_>>().join(",")
+    let ends = Metrics::NAMES.iter().filter(|_| with_intervals).map(|name| format!("{name}_low,{name}_high"));
+    Metrics::NAMES.iter().map(|&name| name.to_owned()).chain(ends).collect::<Vec<_>>().join(",")
+}
+
+/// A LaTeX tabular of sets, scores and metrics, and its caption as a comment.
+pub(super) fn latex_of(caption: &str, rows: impl Iterator<Item = (String, String, [String; 5])>) -> String {
+    let mut text = format!("% {}\n\\begin{{tabular}}{{llrrrrr}}\n\\hline\n", caption.replace('\n', "\n% "));
+    let _ = writeln!(text, "set & score & {} \\\\\n\\hline", COLUMNS.join(" & "));
+    for (set, score, cells) in rows {
+        let _ = writeln!(text, "{} & {score} & {} \\\\", set.replace('_', "\\_"), cells.join(" & "));
+    }
+    text + "\\hline\n\\end{tabular}"
 }
 
 /// Rows for people, below the names of their columns.

@@ -204,7 +204,7 @@ fn announce(
         recipe.total_epochs(),
     ))?;
     output::aside(format_args!("device {device}; run in {}", out.display()))?;
-    let step = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
+    let (step, _) = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
     let images = recipe.batch + recipe.left_out_batch;
     output::aside(format_args!(
         "about {} at {:.0} images/s",

@@ -60,7 +60,10 @@ fn damaged(name: &str, error: ZipError) -> Error {
 
 /// Names of the arrays in an `.npz`, sorted.
 pub fn arrays(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
-    let archive = open(name, bytes)?;
+    listed(name, &open(name, bytes)?)
+}
+
+fn listed(name: &str, archive: &ZipArchive<Cursor<&[u8]>>) -> Result<Vec<String>> {
     let entries = archive.file_names().map(|entry| entry.map(Cow::into_owned));
     let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|error| damaged(name, error))?;
     if entries.iter().any(|entry| entry.ends_with("/data.pkl")) {
@@ -75,9 +78,9 @@ pub fn arrays(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
 
 /// Reads an `.npz`: the array named `column`, or OpenOOD's, or the only one.
 pub fn npz(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Contents> {
-    let names = arrays(name, bytes)?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut archive = open(name, bytes)?;
+    let names = listed(name, &archive)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let listed = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let listed = if listed.is_empty() { "no array".to_owned() } else { listed };
     let is_there = |array: &str| names.contains(&array);

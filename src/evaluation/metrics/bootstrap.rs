@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     definition::{Definition, Metrics},
     delong::check_pairs,
-    levels::{Level, Levels},
+    levels::{Level, Levels, distinct},
     measure::of_levels,
 };
 use crate::error::{Error, Result};
@@ -146,17 +146,7 @@ pub fn paired_bootstrap(
     let scores = [0, 1].map(|score| Ranked::new(id[score], ood[score]));
     let mut generator = Mt::new(seed);
     let [id_images, ood_images]: [Vec<usize>; 2] = [id, ood].map(|side| (0..side[0].len()).collect());
-    let difference = |[first, second]: [Metrics; 2]| -> [Option<f64>; 5] {
-        let of = |of: fn(&Metrics) -> f64| Some(of(&first) - of(&second));
-        let fpr = first.fpr_at_95_tpr.zip(second.fpr_at_95_tpr);
-        [
-            fpr.map(|(first, second)| first - second),
-            of(|metrics| metrics.detection_error),
-            of(|metrics| metrics.auroc),
-            of(|metrics| metrics.aupr_in),
-            of(|metrics| metrics.aupr_out),
-        ]
-    };
+    let difference = |[first, second]: [Metrics; 2]| first.minus(&second);
     let whole = scores.each_ref().map(|score| score.metrics(&id_images, &ood_images, definition));
     let values = difference(whole);
     let drawn: Vec<_> = (0..resamples)
@@ -197,10 +187,7 @@ struct Ranked {
 impl Ranked {
     /// Of scores that were checked.
     fn new(id: &[f64], ood: &[f64]) -> Self {
-        let mut distinct = [id, ood].concat();
-        distinct.sort_unstable_by(|a, b| b.total_cmp(a));
-        // 0 and -0 are equal here, and neighbours above.
-        distinct.dedup();
+        let distinct = distinct(id, ood);
         let level = |score: &f64| distinct.partition_point(|other| other > score);
         Ranked { levels: distinct.len(), id: id.iter().map(level).collect(), ood: ood.iter().map(level).collect() }
     }

@@ -22,6 +22,23 @@ pub struct Metrics {
     pub aupr_out: f64,
 }
 
+impl Metrics {
+    /// Names of the metrics in files, in the order of [`values`](Self::values).
+    pub const NAMES: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
+
+    /// The metrics in the order of the paper's tables.
+    pub fn values(&self) -> [Option<f64>; 5] {
+        let Metrics { fpr_at_95_tpr, detection_error, auroc, aupr_in, aupr_out } = *self;
+        [fpr_at_95_tpr, Some(detection_error), Some(auroc), Some(aupr_in), Some(aupr_out)]
+    }
+
+    /// Each metric less the other's; `None` where one is not defined.
+    pub fn minus(&self, other: &Metrics) -> [Option<f64>; 5] {
+        let (ours, theirs) = (self.values(), other.values());
+        std::array::from_fn(|metric| Some(ours[metric]? - theirs[metric]?))
+    }
+}
+
 /// Whose definitions of the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -62,6 +62,15 @@ impl Level {
     }
 }
 
+/// The distinct scores of both sets, highest first, one for each of [`Levels::levels`]; they were checked.
+pub(super) fn distinct(id: &[f64], ood: &[f64]) -> Vec<f64> {
+    let mut scores = [id, ood].concat();
+    scores.sort_unstable_by(|a, b| b.total_cmp(a));
+    // 0 and -0 are neighbours above, and equal here.
+    scores.dedup();
+    scores
+}
+
 /// Share of `count` in `total`; exact comparison with a decimal such as 0.95 is right, because the
 /// division rounds 19 / 20 to the same number as the parser rounds 0.95.
 pub(super) fn rate(count: usize, total: usize) -> f64 {

@@ -27,5 +27,6 @@ pub use bootstrap::{Difference, Differences, Interval, Intervals, bootstrap, pai
 pub use curves::{Histogram, PrPoint, RocPoint, histogram, pr_curve, roc_curve};
 pub use definition::{Definition, Metrics, TPR};
 pub use delong::{DeLong, delong};
+pub(super) use delong::{mean, variance};
 pub use measure::{metrics, threshold_at_tpr};
 pub use outline::{Outline, outline};

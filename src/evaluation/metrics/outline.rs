@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{curves::histogram, definition::TPR, levels::check};
-use crate::error::{Result, Side};
+use super::{
+    curves::histogram,
+    definition::TPR,
+    levels::{Levels, distinct, rate},
+};
+use crate::error::Result;
 
 /// Bins of a histogram.
 const BINS: usize = 32;
@@ -36,8 +40,8 @@ pub struct Outline {
 /// # Errors
 /// Those of [`super::metrics`].
 pub fn outline(id: &[f64], ood: &[f64]) -> Result<Outline> {
-    check(id, Side::Id)?;
-    check(ood, Side::Ood)?;
+    let levels = Levels::new(id, ood)?;
+    let points = points(&levels, id, ood);
     let [id, ood] = [id, ood].map(|scores| {
         let mut sorted = scores.to_vec();
         sorted.sort_unstable_by(f64::total_cmp);
@@ -53,25 +57,19 @@ pub fn outline(id: &[f64], ood: &[f64]) -> Result<Outline> {
         Ok(histogram(&inside, BINS, (low, high))?.counts)
     };
     let (id_counts, ood_counts) = (counts(&id)?, counts(&ood)?);
-    Ok(Outline { low, high, id: id_counts, ood: ood_counts, points: points(&id, &ood) })
+    Ok(Outline { low, high, id: id_counts, ood: ood_counts, points })
 }
 
-/// Thresholds at which as many steps of `POINTS - 1` along the curve are done, of both sets' scores in rising order.
-fn points(id: &[f64], ood: &[f64]) -> Vec<[f64; 3]> {
-    let accepted = |sorted: &[f64], threshold: f64| {
-        let below = sorted.partition_point(|score| *score < threshold);
-        (sorted.len() - below) as f64 / sorted.len() as f64
-    };
-    let mut thresholds: Vec<f64> = [id, ood].concat();
-    thresholds.sort_unstable_by(|a, b| b.total_cmp(a));
-    thresholds.dedup();
+/// Thresholds at which as many steps of `POINTS - 1` along the curve are done.
+fn points(levels: &Levels, id: &[f64], ood: &[f64]) -> Vec<[f64; 3]> {
     let mut points: Vec<[f64; 3]> = Vec::new();
     let (mut next, mut has_tpr) = (0.0, false);
-    for (index, &threshold) in thresholds.iter().enumerate() {
-        let (fpr, tpr) = (accepted(ood, threshold), accepted(id, threshold));
+    let last = levels.levels.len() - 1;
+    for (index, (threshold, accepted)) in distinct(id, ood).into_iter().zip(levels.accepted()).enumerate() {
+        let (fpr, tpr) = (rate(accepted.oods, levels.oods), rate(accepted.ids, levels.ids));
         let is_first_of_tpr = !has_tpr && tpr >= TPR;
         has_tpr |= is_first_of_tpr;
-        if fpr + tpr >= next || is_first_of_tpr || index + 1 == thresholds.len() {
+        if fpr + tpr >= next || is_first_of_tpr || index == last {
             points.push([threshold, fpr, tpr].map(rounded));
             let step = 2.0 / (POINTS - 1) as f64;
             next = ((fpr + tpr) / step).floor() * step + step;
