@@ -13,8 +13,10 @@ use crate::error::Result;
 const BINS: usize = 32;
 /// Most points of a curve that are evenly spaced.
 const POINTS: usize = 33;
-/// Significant digits of what is stored.
-const DIGITS: usize = 4;
+/// Significant digits of the shares that are stored: fewer would make 95% of a little less.
+const DIGITS: usize = 6;
+/// The same of thresholds, which can lie close together: at a temperature of 1000, scores differ in the fourth.
+const THRESHOLD_DIGITS: usize = 8;
 
 /// Histograms and a thinned ROC curve of two sets of scores.
 ///
@@ -30,7 +32,7 @@ pub struct Outline {
     pub id: Vec<usize>,
     /// Out-of-distribution scores in each bin.
     pub ood: Vec<usize>,
-    /// `[threshold, fpr, tpr]` by falling threshold: shares of images whose score is at least that, rounded to four digits.
+    /// `[threshold, fpr, tpr]` by falling threshold: shares of images whose score is at least that, rounded.
     pub points: Vec<[f64; 3]>,
 }
 
@@ -70,7 +72,11 @@ fn points(levels: &Levels, id: &[f64], ood: &[f64]) -> Vec<[f64; 3]> {
         let is_first_of_tpr = !has_tpr && tpr >= TPR;
         has_tpr |= is_first_of_tpr;
         if fpr + tpr >= next || is_first_of_tpr || index == last {
-            points.push([threshold, fpr, tpr].map(rounded));
+            let point = [rounded(threshold, THRESHOLD_DIGITS), rounded(fpr, DIGITS), rounded(tpr, DIGITS)];
+            match points.last_mut().filter(|last| last[0] == point[0]) {
+                Some(last) => *last = point,
+                None => points.push(point),
+            }
             let step = 2.0 / (POINTS - 1) as f64;
             next = ((fpr + tpr) / step).floor() * step + step;
         }
@@ -79,8 +85,8 @@ fn points(levels: &Levels, id: &[f64], ood: &[f64]) -> Vec<[f64; 3]> {
 }
 
 /// The nearest number of few digits.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.*e}", DIGITS - 1).parse().expect("a number was written")
+fn rounded(value: f64, digits: usize) -> f64 {
+    format!("{value:.*e}", digits - 1).parse().expect("a number was written")
 }
 
 #[cfg(test)]
@@ -93,7 +99,7 @@ mod tests {
     #[test]
     fn a_few_scores_are_all_there() {
         let found = outline(&[4.0, 3.0, 2.0], &[1.0, 3.0]).unwrap();
-        let points = [[4.0, 0.0, 0.3333], [3.0, 0.5, 0.6667], [2.0, 0.5, 1.0], [1.0, 1.0, 1.0]];
+        let points = [[4.0, 0.0, 0.333333], [3.0, 0.5, 0.666667], [2.0, 0.5, 1.0], [1.0, 1.0, 1.0]];
         assert_eq!((found.low, found.high, &found.points[..]), (1.0, 4.0, &points[..]));
         assert_eq!(found.id.iter().sum::<usize>(), 3);
         assert_eq!([found.ood[0], found.ood[21], found.id[31]], [1, 1, 1]);
@@ -103,6 +109,15 @@ mod tests {
     fn equal_scores_have_a_range() {
         let found = outline(&[2.0; 3], &[2.0; 5]).unwrap();
         assert_eq!((found.low, found.high, found.points), (1.5, 2.5, vec![[2.0, 1.0, 1.0]]));
+    }
+
+    #[test]
+    fn thresholds_that_lie_close_together_are_kept_apart() {
+        let id: Vec<f64> = (0..1000).map(|index| -9.7 + 1e-6 * f64::from(index)).collect();
+        let ood: Vec<f64> = id.iter().map(|score| score - 4e-4).collect();
+        let found = outline(&id, &ood).unwrap();
+        assert!(found.points.len() > 25, "{:?}", found.points);
+        assert!(found.points.windows(2).all(|pair| pair[0][0] > pair[1][0]), "{:?}", found.points);
     }
 
     proptest! {
