@@ -181,6 +181,13 @@ fn agrees(network: &'static str, tolerance: f64) {
         let probabilities = (0..IMAGES).flat_map(|image| outputs.class_probabilities(image));
         let difference = largest_difference(probabilities, &case.f64("probabilities"));
         assert!(difference < 1e-5, "class probabilities: {difference}");
+        let largest = case
+            .f64("mean-softmax")
+            .chunks_exact(case.classes)
+            .map(|p| p.iter().copied().fold(0.0, f64::max))
+            .collect::<Vec<_>>();
+        let difference = largest_difference(outputs.scores(Score::MaxSoftmax), &largest);
+        assert!(difference < 1e-5, "max softmax: {difference}");
         let kept = folds(case.classes, 5, 3).unwrap().into_iter().flat_map(|fold| fold.kept);
         assert_eq!(largest_difference(kept.map(|class| class as f64), &case.f64("kept")), 0.0);
     }

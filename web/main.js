@@ -24,7 +24,7 @@ import { ODIN, settings } from "./views/settings.js";
 import { setUpSettings, showSettings } from "./views/settingsform.js";
 import { choosePublished, showMeasured, showPublished } from "./views/tables.js";
 import { setUpTabs } from "./views/tabs.js";
-import { VERDICTS, mostProbable } from "./views/verdict.js";
+import { VERDICTS } from "./views/verdict.js";
 import { listed, whole } from "./views/words.js";
 import { isBusy, setUpWork, showWork } from "./views/work.js";
 
@@ -87,10 +87,6 @@ function ensembleShown({ name, manifest: { classes, dataset, folds } }) {
     ? `They know ${classes.length} classes, such as ${listed(classes.slice(0, 8))}${never}.`
     : `They know ${listed(classes)}${never}.`);
   gallery.setClasses(classes);
-  const most = mostProbable(folds, classes.length);
-  byId("gallery-cap").hidden = most === 1;
-  byId("gallery-cap").textContent = `; why a percentage ends at ${Math.round(100 * most)} %`;
-  byId("cap-words").hidden = most === 1;
   choosePublished(dataset);
   evaluator.ensembleChanged();
   showSettings(scorer);

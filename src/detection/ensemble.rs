@@ -1,5 +1,7 @@
 //! The ensemble: images in, per-fold logits before and after the perturbation out, and from those every score.
 
+use std::cell::OnceCell;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +29,16 @@ pub struct Member {
 pub struct FoldOutputs {
     /// `[n, kept classes]`, of the images as given.
     pub logits: Vec<f32>,
-    /// `[n, kept classes]`, of the perturbed images.
+    /// `[n, kept classes]`, of the perturbed images; empty where none were made, and their scores are those of the images as given.
     pub perturbed: Vec<f32>,
 }
 
 impl FoldOutputs {
+    /// The logits that ELOC scores.
+    fn scored(&self) -> &[f32] {
+        if self.perturbed.is_empty() { &self.logits } else { &self.perturbed }
+    }
+
     /// Appends another batch's outputs.
     pub fn extend(&mut self, other: &FoldOutputs) {
         self.logits.extend_from_slice(&other.logits);
@@ -123,6 +130,11 @@ fn values(data: TensorData) -> Vec<f32> {
 pub enum Score {
     /// Sum over folds of max softmax minus entropy of the perturbed image (Vyas et al. 2018, algorithm 2).
     Eloc,
+    /// Max softmax minus entropy of the folds' [pooled logits](scores::pooled_logits) of the perturbed image.
+    ///
+    /// Departs from algorithm 2, which sums the scores of all folds: of a known image always one fold has left out the class, and
+    /// its score is low. Here a class is judged by the folds that know it.
+    ElocPooled,
     /// The same without perturbation.
     ElocUnperturbed,
     /// ODIN on the first fold: max softmax of the perturbed image at temperature T (Liang et al. 2018).
@@ -141,8 +153,9 @@ pub enum Score {
 
 impl Score {
     /// Every score, the ensemble's own first.
-    pub const ALL: [Score; 8] = [
+    pub const ALL: [Score; 9] = [
         Score::Eloc,
+        Score::ElocPooled,
         Score::ElocUnperturbed,
         Score::OdinFold1,
         Score::MaxSoftmax,
@@ -156,6 +169,7 @@ impl Score {
     pub fn label(self) -> &'static str {
         match self {
             Score::Eloc => "ELOC",
+            Score::ElocPooled => "ELOC, pooled",
             Score::ElocUnperturbed => "ELOC, epsilon 0",
             Score::OdinFold1 => "ODIN, first fold",
             Score::MaxSoftmax => "max softmax",
@@ -212,27 +226,39 @@ impl Outputs<'_> {
 
     /// One score for each image.
     pub fn scores(&self, score: Score) -> Vec<f64> {
-        (0..self.len()).map(|image| self.score(score, image)).collect()
+        let [scores] = self.each([score]);
+        scores
     }
 
     /// Every score of each image.
     pub fn all_scores(&self) -> Scores {
-        Scores(Score::ALL.map(|score| self.scores(score)))
+        Scores(self.each(Score::ALL))
+    }
+
+    /// Some scores, each of all images.
+    pub fn each<const N: usize>(&self, scores: [Score; N]) -> [Vec<f64>; N] {
+        let mut all = scores.map(|_| Vec::with_capacity(self.len()));
+        for index in 0..self.len() {
+            let image = Image { outputs: self, index, mean_softmax: OnceCell::new() };
+            all.iter_mut().zip(scores).for_each(|(all, score)| all.push(image.score(score)));
+        }
+        all
     }
 
     /// Each fold's own score, `[folds][n]`; their sum is [`Score::Eloc`].
     pub fn fold_scores(&self) -> Vec<Vec<f64>> {
         let scores = |&(fold, outputs): &(&Fold, &FoldOutputs)| {
-            let rows = outputs.perturbed.chunks_exact(fold.kept.len());
+            let rows = outputs.scored().chunks_exact(fold.kept.len());
             rows.map(|logits| scores::eloc(logits, self.temperature)).collect()
         };
         self.folds.iter().map(scores).collect()
     }
 
-    /// Probability of each class, `[classes]`, of one image as given: the folds' mean softmax.
+    /// Probability of each class, `[classes]`, of one image as given: softmax of the folds' [pooled
+    /// logits](scores::pooled_logits).
     pub fn class_probabilities(&self, image: usize) -> Vec<f64> {
         let logits: Vec<(&Fold, &[f32])> = self.logits(image).collect();
-        scores::class_probabilities(&logits, self.classes)
+        scores::softmax(&scores::pooled_logits(&logits, self.classes), 1.0)
     }
 
     /// Most probable class of each image.
@@ -256,32 +282,53 @@ impl Outputs<'_> {
         self.folds.iter().map(accuracy).collect()
     }
 
-    fn score(&self, score: Score, image: usize) -> f64 {
-        let mean = |of: fn(&[f32]) -> f64| -> f64 {
-            self.logits(image).map(|(_, logits)| of(logits)).sum::<f64>() / self.folds.len() as f64
-        };
-        match score {
-            Score::Eloc => self.perturbed(image).map(|logits| scores::eloc(logits, self.temperature)).sum(),
-            Score::ElocUnperturbed => {
-                self.logits(image).map(|(_, logits)| scores::eloc(logits, self.temperature)).sum()
-            }
-            Score::OdinFold1 => {
-                self.perturbed(image).next().map_or(0.0, |logits| scores::max_softmax(logits, self.temperature))
-            }
-            Score::MaxSoftmax => self.class_probabilities(image).into_iter().fold(0.0, f64::max),
-            Score::MaxLogit => mean(scores::max_logit),
-            Score::Energy => mean(|logits| scores::energy(logits, 1.0)),
-            Score::Entropy => -scores::entropy(&self.class_probabilities(image)),
-            Score::Gen => scores::gen_score(&self.class_probabilities(image)),
-        }
-    }
-
     fn logits(&self, image: usize) -> impl Iterator<Item = (&Fold, &[f32])> {
         self.folds.iter().map(move |(fold, outputs)| (*fold, row(&outputs.logits, fold.kept.len(), image)))
     }
 
-    fn perturbed(&self, image: usize) -> impl Iterator<Item = &[f32]> {
-        self.folds.iter().map(move |(fold, outputs)| row(&outputs.perturbed, fold.kept.len(), image))
+    fn perturbed(&self, image: usize) -> impl Iterator<Item = (&Fold, &[f32])> {
+        self.folds.iter().map(move |(fold, outputs)| (*fold, row(outputs.scored(), fold.kept.len(), image)))
+    }
+}
+
+/// One of the images, and what several of its scores begin with.
+struct Image<'a> {
+    outputs: &'a Outputs<'a>,
+    index: usize,
+    mean_softmax: OnceCell<Vec<f64>>,
+}
+
+impl Image<'_> {
+    fn score(&self, score: Score) -> f64 {
+        let &Image { outputs, index, .. } = self;
+        let mean = |of: fn(&[f32]) -> f64| -> f64 {
+            outputs.logits(index).map(|(_, logits)| of(logits)).sum::<f64>() / outputs.folds.len() as f64
+        };
+        let eloc = |logits: &[f32]| scores::eloc(logits, outputs.temperature);
+        match score {
+            Score::Eloc => outputs.perturbed(index).map(|(_, logits)| eloc(logits)).sum(),
+            Score::ElocPooled => {
+                let logits: Vec<(&Fold, &[f32])> = outputs.perturbed(index).collect();
+                eloc(&scores::pooled_logits(&logits, outputs.classes))
+            }
+            Score::ElocUnperturbed => outputs.logits(index).map(|(_, logits)| eloc(logits)).sum(),
+            Score::OdinFold1 => {
+                let first = outputs.perturbed(index).next();
+                first.map_or(0.0, |(_, logits)| scores::max_softmax(logits, outputs.temperature))
+            }
+            Score::MaxSoftmax => self.mean_softmax().iter().copied().fold(0.0, f64::max),
+            Score::MaxLogit => mean(scores::max_logit),
+            Score::Energy => mean(|logits| scores::energy(logits, 1.0)),
+            Score::Entropy => -scores::entropy(self.mean_softmax()),
+            Score::Gen => scores::gen_score(self.mean_softmax()),
+        }
+    }
+
+    fn mean_softmax(&self) -> &[f64] {
+        self.mean_softmax.get_or_init(|| {
+            let logits: Vec<(&Fold, &[f32])> = self.outputs.logits(self.index).collect();
+            scores::mean_softmax(&logits, self.outputs.classes)
+        })
     }
 }
 
@@ -361,16 +408,20 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_are_the_mean_softmax_of_the_folds_classes() {
+    fn probabilities_are_the_softmax_of_the_mean_logits_of_the_folds_that_know_a_class() {
         with_outputs(|outputs| {
-            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-            let expected = [sigmoid(3.0) / 2.0, (sigmoid(-3.0) + sigmoid(-1.0)) / 2.0, sigmoid(1.0) / 2.0];
-            for (found, expected) in outputs.class_probabilities(0).into_iter().zip(expected) {
-                assert!((found - expected).abs() < 1e-12);
-            }
+            // Of the first image the folds' logits, less their means, are -1.5, 1.5 (classes 1, 0) and 0.5, -0.5 (2, 1).
+            assert_eq!(outputs.class_probabilities(0), scores::softmax(&[1.5, -1.0, 0.5], 1.0));
+            assert_eq!(outputs.class_probabilities(1), scores::softmax(&[0.0, 0.5, -1.0], 1.0));
             assert_eq!(outputs.predictions(), [0, 1]);
-            let largest = outputs.scores(Score::MaxSoftmax)[0];
-            assert_eq!(largest, outputs.class_probabilities(0)[0]);
+        });
+    }
+
+    #[test]
+    fn the_pooled_score_is_the_score_of_the_pooled_logits_of_the_perturbed_image() {
+        with_outputs(|outputs| {
+            // -2, 2 (classes 1, 0) and 1, -1 (2, 1).
+            assert_eq!(outputs.scores(Score::ElocPooled)[0], scores::eloc(&[2.0, -1.5, 1.0], 10.0));
         });
     }
 
@@ -385,8 +436,9 @@ mod tests {
     #[test]
     fn the_other_scores_are_their_formulas() {
         with_outputs(|outputs| {
-            let p = outputs.class_probabilities(1);
+            let p = scores::mean_softmax(&outputs.logits(1).collect::<Vec<_>>(), outputs.classes);
             for (score, expected) in [
+                (Score::MaxSoftmax, p.iter().copied().fold(0.0, f64::max)),
                 (Score::OdinFold1, scores::max_softmax(&[1.0, 2.0], 10.0)),
                 (Score::MaxLogit, (1.0 + 2.0) / 2.0),
                 (Score::Energy, (scores::energy(&[1.0, 1.0], 1.0) + scores::energy(&[0.0, 2.0], 1.0)) / 2.0),

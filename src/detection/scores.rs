@@ -100,15 +100,15 @@ pub fn softmax(logits: &[f32], temperature: f64) -> Vec<f64> {
     Scaled::new(logits, temperature).probabilities().collect()
 }
 
-/// The ensemble's probability of each of `classes` classes: the mean over the folds of their
-/// softmax at T = 1, with 0 for the classes a fold leaves out.
+/// The folds' mean probability of each of `classes` classes: the mean of their softmax at T = 1, with 0 for the classes a fold
+/// leaves out.
 ///
-/// `fold_logits` holds each fold with its logits of the unperturbed image. The result sums to 1;
-/// its largest element is the ensemble's prediction. Source: Vyas et al. 2018.
+/// `fold_logits` holds each fold with its logits of the unperturbed image. The result sums to 1; a class that one of five folds
+/// leaves out reaches 0.8. Source: Lakshminarayanan et al. 2017; Vyas et al. 2018 for the classes left out.
 ///
 /// # Panics
 /// Where a fold's logits are not one per kept class, or a kept class is not below `classes`.
-pub fn class_probabilities(fold_logits: &[(&Fold, &[f32])], classes: usize) -> Vec<f64> {
+pub fn mean_softmax(fold_logits: &[(&Fold, &[f32])], classes: usize) -> Vec<f64> {
     let mut mean = vec![0.0; classes];
     for (fold, logits) in fold_logits {
         assert_eq!(logits.len(), fold.kept.len(), "fold {}: one logit per kept class", fold.number);
@@ -119,10 +119,35 @@ pub fn class_probabilities(fold_logits: &[(&Fold, &[f32])], classes: usize) -> V
     mean
 }
 
+/// The ensemble's logits, one for each of `classes` classes: the mean, over the folds that know the class, of their logits less
+/// the mean of all of a fold's logits; minus infinity for a class that none of them knows.
+///
+/// A fold says nothing about the classes that it leaves out, so that softmax of these gives probabilities that reach 1. Source:
+/// this project; for ordinary networks it is the mean of their centred logits.
+///
+/// # Panics
+/// As [`mean_softmax`].
+pub fn pooled_logits(fold_logits: &[(&Fold, &[f32])], classes: usize) -> Vec<f32> {
+    let (mut sums, mut counts) = (vec![0.0; classes], vec![0u32; classes]);
+    for (fold, logits) in fold_logits {
+        assert_eq!(logits.len(), fold.kept.len(), "fold {}: one logit per kept class", fold.number);
+        let mean = logits.iter().map(|&logit| f64::from(logit)).sum::<f64>() / logits.len() as f64;
+        for (&class, &logit) in fold.kept.iter().zip(*logits) {
+            sums[class] += f64::from(logit) - mean;
+            counts[class] += 1;
+        }
+    }
+    let pooled =
+        |(sum, count): (f64, u32)| if count == 0 { f32::NEG_INFINITY } else { (sum / f64::from(count)) as f32 };
+    sums.into_iter().zip(counts).map(pooled).collect()
+}
+
 /// Logits divided by the temperature and centred on the largest, so that nothing overflows.
 struct Scaled {
     /// `(z - max z) / T`, none above 0.
     offsets: Vec<f64>,
+    /// `exp(offsets)`.
+    terms: Vec<f64>,
     /// `ln sum exp(offsets)`, from 0 to `ln C`; the largest probability is `exp` of its negative.
     log_partition: f64,
 }
@@ -131,20 +156,22 @@ impl Scaled {
     fn new(logits: &[f32], temperature: f64) -> Self {
         let (argmax, max) = largest(logits);
         let offsets: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - max) / temperature).collect();
+        let terms: Vec<f64> = offsets.iter().map(|offset| offset.exp()).collect();
         // The largest logit's term is 1, or not a number: less 1, so that small others are not
         // lost.
-        let term = |(i, d): (usize, &f64)| if i == argmax { d.exp_m1() } else { d.exp() };
-        let others: f64 = offsets.iter().enumerate().map(term).sum();
-        Scaled { offsets, log_partition: others.ln_1p() }
+        let others = terms.iter().enumerate().map(|(i, term)| if i == argmax { term - 1.0 } else { *term });
+        let log_partition = others.sum::<f64>().ln_1p();
+        Scaled { offsets, terms, log_partition }
     }
 
     fn probabilities(&self) -> impl Iterator<Item = f64> {
-        self.offsets.iter().map(|offset| (offset - self.log_partition).exp())
+        let largest = (-self.log_partition).exp();
+        self.terms.iter().map(move |term| term * largest)
     }
 
-    /// `H = -sum p ln p`, where `ln p` is the offset less the log partition and the `p` sum to 1.
+    /// `H = -sum p ln p`, where `ln p` is the offset less the log partition, the `p` sum to 1 and `0 ln 0 = 0`.
     fn entropy(&self) -> f64 {
-        let terms = self.probabilities().zip(&self.offsets).map(|(p, offset)| p * offset);
+        let terms = self.probabilities().zip(&self.offsets).filter(|(p, _)| *p != 0.0).map(|(p, offset)| p * offset);
         self.log_partition - terms.sum::<f64>()
     }
 }
@@ -272,13 +299,13 @@ mod tests {
     }
 
     #[test]
-    fn class_probabilities_are_the_mean_over_folds_with_0_for_left_out_classes() {
+    fn the_mean_softmax_has_0_for_left_out_classes() {
         let first = Fold { number: 1, left_out: vec![0], kept: vec![2, 1] };
         let second = Fold { number: 2, left_out: vec![1, 2], kept: vec![0] };
         let logits = [3f32.ln(), 0.0];
-        let found = class_probabilities(&[(&first, &logits), (&second, &[7.0])], 3);
+        let found = mean_softmax(&[(&first, &logits), (&second, &[7.0])], 3);
         for (found, expected) in found.iter().zip([0.5, 0.125, 0.375]) {
-            assert_close(*found, expected, 1e-7, "class probability");
+            assert_close(*found, expected, 1e-7, "mean softmax");
         }
     }
 
@@ -286,7 +313,21 @@ mod tests {
     #[should_panic(expected = "fold 1: one logit per kept class")]
     fn logits_of_another_fold_are_a_bug() {
         let fold = Fold { number: 1, left_out: vec![0], kept: vec![2, 1] };
-        class_probabilities(&[(&fold, &[1.0, 2.0, 3.0])], 3);
+        mean_softmax(&[(&fold, &[1.0, 2.0, 3.0])], 3);
+    }
+
+    #[test]
+    fn pooled_logits_are_the_mean_of_the_folds_that_know_a_class() {
+        let first = Fold { number: 1, left_out: vec![0, 3], kept: vec![2, 1] };
+        let second = Fold { number: 2, left_out: vec![1, 3], kept: vec![0, 2] };
+        let folds: [(&Fold, &[f32]); 2] = [(&first, &[3.0, 1.0]), (&second, &[-4.0, 6.0])];
+        // Centred: 1 and -1; -5 and 5.
+        let pooled = pooled_logits(&folds, 4);
+        assert_eq!(pooled, [-5.0, -1.0, (1.0 + 5.0) / 2.0, f32::NEG_INFINITY]);
+        let p = softmax(&pooled, 1.0);
+        assert_eq!(p[3], 0.0);
+        // A class that no fold knows does not count.
+        assert_eq!(eloc(&pooled, 10.0), eloc(&pooled[..3], 10.0));
     }
 
     fn logits() -> impl Strategy<Value = Vec<f32>> {
@@ -334,11 +375,26 @@ mod tests {
         }
 
         #[test]
-        fn class_probabilities_sum_to_one(values in prop::collection::vec(-30f32..30.0, 40)) {
+        fn the_mean_softmax_sums_to_one(values in prop::collection::vec(-30f32..30.0, 40)) {
             let folds = crate::fold::folds(10, 5, 3).unwrap();
             let pairs: Vec<(&Fold, &[f32])> = folds.iter().zip(values.chunks(8)).collect();
-            let total: f64 = class_probabilities(&pairs, 10).iter().sum();
+            let total: f64 = mean_softmax(&pairs, 10).iter().sum();
             prop_assert!((total - 1.0).abs() < 1e-12);
+        }
+
+        /// What each fold adds to all of its logits does not count, nor does a fold's number.
+        #[test]
+        fn pooled_logits_do_not_depend_on_a_folds_offset(
+            values in prop::collection::vec(-30i16..30, 40), offset in -100i16..100,
+        ) {
+            let folds = crate::fold::folds(10, 5, 3).unwrap();
+            let plain: Vec<f32> = values.iter().map(|&z| f32::from(z)).collect();
+            let shifted: Vec<f32> = values.iter().take(8).map(|&z| f32::from(z + offset)).collect();
+            let mut pairs: Vec<(&Fold, &[f32])> = folds.iter().zip(plain.chunks(8)).collect();
+            let before = pooled_logits(&pairs, 10);
+            pairs[0].1 = &shifted;
+            let after = pooled_logits(&pairs, 10);
+            prop_assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-4));
         }
     }
 }

@@ -13,8 +13,8 @@ use super::{
     },
 };
 
-const SCORES: [&str; 8] =
-    ["eloc", "eloc-unperturbed", "odin-fold1", "max-softmax", "max-logit", "energy", "entropy", "gen"];
+const SCORES: [&str; 9] =
+    ["eloc", "eloc-pooled", "eloc-unperturbed", "odin-fold1", "max-softmax", "max-logit", "energy", "entropy", "gen"];
 const METRICS: [&str; 5] = ["fpr_at_95_tpr", "detection_error", "auroc", "aupr_in", "aupr_out"];
 
 /// Evaluates the shared ensemble with the data folder `data` and returns the table and the report.

@@ -141,7 +141,7 @@ fn logits_of_an_ensemble_give_every_score() {
     let files = ["id-1.npy", "id-2.npy", "--ood", "ood-1.npy", "ood-2.npy", "--format", "csv"];
     let ensemble = stdout(&mut metrics_of(&files));
     assert_ne!(one, ensemble);
-    let scores = ["max softmax", "max logit", "energy", "entropy", "GEN", "ELOC, epsilon 0"];
+    let scores = ["max softmax", "max logit", "energy", "entropy", "GEN", "ELOC, epsilon 0", "ELOC, pooled"];
     assert_eq!(names(one), scores);
     assert_eq!(names(ensemble.clone()), scores);
     let tempered = stdout(metrics_of(&files).args(["--temperature", "1"]));

@@ -24,15 +24,17 @@ def entropy(p):
 
 def scores(networks):
     """Every score of an ensemble's logits, a list of [n, classes]."""
-    pooled = numpy.mean([softmax(z) for z in networks], 0)
+    mean = numpy.mean([softmax(z) for z in networks], 0)
     tempered = [softmax(z / TEMPERATURE) for z in networks]
+    pooled = softmax(numpy.mean([z - z.mean(1, keepdims=True) for z in networks], 0) / TEMPERATURE)
     values = {
-        "max softmax": pooled.max(1),
+        "max softmax": mean.max(1),
         "max logit": numpy.mean([z.max(1) for z in networks], 0),
         "energy": numpy.mean([numpy.log(numpy.exp(z).sum(1)) for z in networks], 0),
-        "entropy": -entropy(pooled),
-        "GEN": -((pooled * (1 - pooled)) ** 0.1).sum(1),
+        "entropy": -entropy(mean),
+        "GEN": -((mean * (1 - mean)) ** 0.1).sum(1),
         "ELOC, epsilon 0": numpy.sum([p.max(1) - entropy(p) for p in tempered], 0),
+        "ELOC, pooled": pooled.max(1) - entropy(pooled),
     }
     return {name: value.tolist() for name, value in values.items()}
 

@@ -194,13 +194,18 @@ def ensemble(golden, classes):
     left_out = permutation.reshape(FOLDS, -1)
     kept = [torch.from_numpy(permutation[~numpy.isin(permutation, out)]) for out in left_out]
     folds = range(1, FOLDS + 1)
-    probabilities = torch.zeros(len(golden["fold-1.logits"]), classes, dtype=torch.float64)
+    mean_softmax = torch.zeros(len(golden["fold-1.logits"]), classes, dtype=torch.float64)
+    pooled = mean_softmax.clone()
     for fold in folds:
-        probabilities[:, kept[fold - 1]] += F.softmax(golden[f"fold-{fold}.logits"], 1) / FOLDS
-    check_argmax(probabilities)
+        logits = golden[f"fold-{fold}.logits"].double()
+        mean_softmax[:, kept[fold - 1]] += F.softmax(logits, 1) / FOLDS
+        # Each class is known to all folds but one.
+        pooled[:, kept[fold - 1]] += (logits - logits.mean(1, keepdim=True)) / (FOLDS - 1)
+    check_argmax(pooled)
     return {
         "score": sum(golden[f"fold-{fold}.score"] for fold in folds),
-        "probabilities": probabilities,
+        "mean-softmax": mean_softmax,
+        "probabilities": F.softmax(pooled, 1),
         "kept": torch.stack(kept),
     }
 

@@ -2,7 +2,7 @@
 import { byId, debounced, el, paint, write } from "./dom.js";
 import { showClasses, showFolds, showMaps, showScores } from "./explanation.js";
 import { ODIN, settings } from "./settings.js";
-import { VERDICTS, className, mostProbable, scoreText, timesText, timesThreshold, verdict } from "./verdict.js";
+import { VERDICTS, className, scoreText, timesText, timesThreshold, verdict } from "./verdict.js";
 import { percent } from "./words.js";
 
 /** As in style.css: up to this width the panel covers the page. */
@@ -124,11 +124,9 @@ export class Details {
     const set = this.#set, kind = verdict(this.#scorer, set, this.#index);
     const name = className(this.#scorer, set, this.#index);
     const badge = el("span", { class: "badge", "data-verdict": kind }, VERDICTS[kind]);
-    const { folds, classes } = this.#manifest, most = mostProbable(folds, classes.length);
     const value = set.scored[this.#index] ? set.scores.eloc[this.#index].toFixed(6) : null, words = scoreText(this.#scorer, set, this.#index);
     const score = value === null ? "" : ` Score ${value}${words === value ? "" : ` (on the cards ${words})`}.`;
-    const cap = most < 1 ? ` of ${Math.round(100 * most)} % at most, since no class was shown to all networks` : "";
-    const guess = name ? ` The networks' best guess is ${name} (${percent(set.probabilities[this.#index])} %${cap}).` : "";
+    const guess = name ? ` The networks' best guess is ${name} (${percent(set.probabilities[this.#index])} %).` : "";
     byId("details-verdict").replaceChildren(badge, el("span", {}, `${guess}${score}`));
   }
 
@@ -152,7 +150,7 @@ export class Details {
       this.#answers = answers;
       delete this.#panel.dataset.stale;
       showFolds(this.#manifest, answers, foldScores, odin);
-      showClasses(this.#manifest, answers, classes);
+      showClasses(this.#manifest, classes);
       showScores(this.#scorer.scoreNames, scores);
       this.#live(scores.eloc[0], odin);
       this.#maps();

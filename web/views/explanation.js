@@ -2,7 +2,7 @@
 //
 // `answers` are those of Scorer.explain, in the manifest's order: fewer than the manifest's folds while some are on their way.
 import { byId, el, paint, table } from "./dom.js";
-import { leastScore, mostProbable } from "./verdict.js";
+import { leastScore } from "./verdict.js";
 import { listed, percent } from "./words.js";
 
 /** Classes shown with a bar; of a hundred classes the rest are all but zero. */
@@ -37,18 +37,11 @@ function abridged(names) {
 }
 
 /** The most probable classes, before and after the perturbation. */
-export function showClasses(manifest, answers, { before, after }) {
+export function showClasses(manifest, { before, after }) {
   const order = [...before.keys()].sort((a, b) => before[b] - before[a]).slice(0, BARS);
   const rows = order.map((c) => [manifest.classes[c], bar(before[c], percent(before[c])), bar(after[c], percent(after[c]))]);
   byId("details-classes").replaceChildren(
-    table(`Mean class probabilities, in percent${ceiling(manifest, answers)}`, ["Class", "Image as it is", "After the perturbation"], rows));
-}
-
-/** The most that a class can have: a fold gives 0 to those that it never saw. */
-function ceiling(manifest, answers) {
-  const folds = answers.map(({ fold }) => manifest.folds.find(({ number }) => number === fold));
-  const most = mostProbable(folds, manifest.classes.length);
-  return most < 1 ? `; ${percent(most)} at most, since no class is known to all folds` : "";
+    table("Class probabilities, in percent: of each class by the networks that know it", ["Class", "Image as it is", "After the perturbation"], rows));
 }
 
 /** The image's scores of every kind. */

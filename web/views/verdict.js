@@ -57,12 +57,6 @@ export function timesText(times) {
   return (Math.floor(times * 10 ** digits) / 10 ** digits).toFixed(digits);
 }
 
-/** The most that a class's probability can be, as the mean of `folds`: one gives 0 to a class that it never saw. */
-export function mostProbable(folds, classes) {
-  const seen = Array.from({ length: classes }, (_, c) => folds.filter(({ kept }) => kept.includes(c)).length);
-  return Math.max(...seen) / folds.length;
-}
-
 /** The class that the folds together find most probable, by name. */
 export function className(scorer, set, index) {
   return set.scored[index] === 0 ? "" : scorer.ensemble.manifest.classes[set.classes[index]];

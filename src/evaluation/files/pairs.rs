@@ -8,8 +8,15 @@ use crate::{
 };
 
 /// What follows from logits of images as given.
-const OF_LOGITS: [Score; 6] =
-    [Score::MaxSoftmax, Score::MaxLogit, Score::Energy, Score::Entropy, Score::Gen, Score::ElocUnperturbed];
+const OF_LOGITS: [Score; 7] = [
+    Score::MaxSoftmax,
+    Score::MaxLogit,
+    Score::Energy,
+    Score::Entropy,
+    Score::Gen,
+    Score::ElocUnperturbed,
+    Score::ElocPooled,
+];
 
 /// Which scores mean in-distribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,9 +42,9 @@ pub struct Pair {
 /// The scores of two sides, each of one or more files, by their names.
 ///
 /// - Scores: one file a side, or a single one of OpenOOD's that holds both. Lower ones are negated where `known` says so.
-/// - Logits: max softmax, max logit, energy, entropy, GEN and the sum of the fold scores of Vyas et al. 2018 at `temperature`, as
-///   [`Score`] defines them. Several files a side are networks of one ensemble, in the same order on both sides, each with all
-///   classes and the same images.
+/// - Logits: max softmax, max logit, energy, entropy, GEN, the sum of the fold scores of Vyas et al. 2018 and the score of the
+///   pooled logits, these two at `temperature`, as [`Score`] defines them. Several files a side are networks of one ensemble, in
+///   the same order on both sides, each with all classes and the same images.
 ///
 /// # Errors
 /// [`Error::ScoreFile`](crate::error::Error::ScoreFile), which names the file that does not fit.
@@ -133,7 +140,7 @@ fn of_logits(id: &[(String, Contents)], ood: &[(String, Contents)], temperature:
         let members = members.collect::<Result<Vec<_>>>()?;
         let fold = Fold { number: 1, left_out: Vec::new(), kept: (0..classes).collect() };
         let outputs = Outputs { classes, temperature, folds: members.iter().map(|member| (&fold, member)).collect() };
-        Ok(OF_LOGITS.map(|score| outputs.scores(score)).to_vec())
+        Ok(outputs.each(OF_LOGITS).to_vec())
     };
     let (id, ood) = (of(id)?, of(ood)?);
     let pairs = OF_LOGITS.iter().zip(id.into_iter().zip(ood));
