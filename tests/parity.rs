@@ -47,13 +47,14 @@ fn member(network: &str, device: &Device) -> Member {
         let manifest = Manifest::from_bytes(include_bytes!("../weights/cifar10-compact/manifest.json")).unwrap();
         let entry: &FoldEntry = &manifest.folds[0];
         let bytes = include_bytes!("../weights/cifar10-compact/fold-1.safetensors");
-        return Member::new(entry.fold.clone(), entry.read(bytes, &manifest.network, device).unwrap());
+        let classifier = entry.read(bytes, &manifest.network, &Device::flex()).unwrap();
+        return Member::new(entry.fold.clone(), classifier, device);
     }
     let fold = fold::folds(10, 5, fold::DEFAULT_SEED).unwrap().remove(0);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let network: eloc::network::Network = network.parse().unwrap();
     let classifier = network.init(fold.kept.len(), TrainingMode::default(), &mut rng, device).valid();
-    Member::new(fold, classifier)
+    Member::new(fold, classifier, device)
 }
 
 async fn find(device: &Device) -> Vec<Found> {

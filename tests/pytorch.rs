@@ -88,7 +88,7 @@ impl Case {
 
     fn member(&self, fold: usize) -> Member {
         let (fold, classifier) = self.classifier(fold);
-        Member::new(fold, classifier)
+        Member::new(fold, classifier, &Device::flex())
     }
 
     fn classifier(&self, fold: usize) -> (Fold, Classifier) {
@@ -213,7 +213,7 @@ fn the_densenet_of_the_paper_agrees() {
 fn signs_agree(network: &'static str) {
     let device = Device::flex();
     let case = Case::new(network);
-    let single = case.classifier(1).1.ready();
+    let single = case.classifier(1).1.ready(&device);
     // Read once more, since clones share their running statistics.
     let double = case.classifier(1).1.map(&mut ToDouble);
     for (mode, name) in [(GradientMode::CrossEntropy, "cross-entropy"), (GradientMode::Entropy, "entropy")] {

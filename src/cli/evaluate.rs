@@ -41,7 +41,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub id: Option<String>,
     /// Out-of-distribution sets: names (Imagenet, Imagenet_resize, LSUN, LSUN_resize, iSUN, cifar10, cifar100, uniform,
-    /// gaussian, patterns, shapes; uniform:500 for 500 images of it), folders or archives [default: those of --compare].
+    /// gaussian, patterns, fractals, shapes; uniform:500 for 500 images of it), folders or archives [default: those of --compare].
     #[arg(long, num_args = 1.., required_unless_present = "compare")]
     pub ood: Vec<OsString>,
     /// Leave out the images of out-of-distribution sets that this file names, one a line: paths within a set, or how they end.

@@ -66,7 +66,8 @@ fn export_int8(args: &ExportArgs, mut manifest: Manifest, device: &Device) -> Re
         let bytes = int8::quantise(&bytes).map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
         entry.file = format!("fold-{}.safetensors.gz", entry.fold.number);
         (entry.bytes, entry.sha256) = (bytes.len(), sha256(&bytes));
-        members.push(Member::new(entry.fold.clone(), entry.read(&bytes, &manifest.network, device)?));
+        let classifier = entry.read(&bytes, &manifest.network, &Device::flex())?;
+        members.push(Member::new(entry.fold.clone(), classifier, device));
         files.push((entry.file.clone(), bytes));
     }
     manifest.self_test = Some(scoring::self_test(&manifest, &members, device)?);

@@ -102,7 +102,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
         let provenance = Provenance::new(shell::command_line(), "import".to_owned(), 0.0);
         let epoch = checkpoint.epoch.map_or(0, |before| before + 1);
         let entry = FoldEntry::new(fold.clone(), &bytes, epoch, Vec::new(), provenance);
-        members.push(Member::new(fold, entry.read(&bytes, &manifest.network, &device)?));
+        members.push(Member::new(fold, entry.read(&bytes, &manifest.network, &device)?, &device));
         manifest.folds.push(entry);
         files.push(bytes);
         output::aside(format_args!("fold {}: {} of {}", found.fold, checkpoint.network, found.path.display()))?;

@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use eloc::{
     detection::{
         ensemble::{FoldOutputs, Member, Outputs, Score, Scores},
+        odin::Odin,
         self_test,
     },
     images::image::PIXELS,
@@ -63,6 +64,8 @@ impl<'a> Cache<'a> {
     fn path(&self, manifest: &Manifest, entry: &FoldEntry, images: &str) -> PathBuf {
         let source = env!("ELOC_SOURCE");
         let Manifest { odin, normalisation, .. } = manifest;
+        // Without a step the others do not count.
+        let odin = if odin.epsilon == 0.0 { Odin { epsilon: 0.0, ..Odin::default() } } else { *odin };
         let key = format!("{} {images} {odin:?} {normalisation:?} {source} {}", entry.sha256, self.device);
         self.folder.join(format!("{}.f32", sha256(key.as_bytes())))
     }

@@ -182,8 +182,8 @@ pub fn existing_manifest(folder: &Path) -> Result<Manifest> {
 
 fn read_folds(folder: &Path, manifest: Manifest, device: &Device) -> Result<(Manifest, Vec<Member>)> {
     let members = manifest.folds.iter().map(|entry| {
-        let classifier = read_classifier(folder, &manifest, entry, device);
-        classifier.map(|classifier| Member::new(entry.fold.clone(), classifier))
+        let classifier = read_classifier(folder, &manifest, entry, &Device::flex());
+        classifier.map(|classifier| Member::new(entry.fold.clone(), classifier, device))
     });
     let members = members.collect::<Result<_>>()?;
     Ok((manifest, members))

@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use eloc::{
-    detection::{
-        ensemble::Score,
-        odin::{GradientMode, Odin},
-    },
+    detection::{ensemble::Score, odin::GradientMode},
     evaluation::{
         metrics::{Definition, Metrics},
         report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
@@ -224,18 +221,18 @@ fn made_with(provenance: &Provenance) -> String {
 }
 
 fn tuning(tuning: &Tuning) -> String {
-    let mut text = markdown_header(&["gradient"], &["epsilon", "T", "AUROC", "FPR95"]);
+    let columns = tuning.columns();
+    let mut text = markdown_header(&["gradient"], &columns.iter().map(String::as_str).collect::<Vec<_>>());
     for trial in &tuning.trials {
-        let [fpr, _, auroc, ..] = report::cells(&trial.metrics);
         let best = if trial.odin == tuning.best { "**" } else { "" };
-        let Odin { temperature, epsilon, gradient } = trial.odin;
-        let cells = [gradient.to_string(), epsilon.to_string(), temperature.to_string(), auroc, fpr];
-        text += &markdown_row(&cells.map(|cell| format!("{best}{cell}{best}")));
+        let cells = [trial.odin.gradient.to_string()].into_iter().chain(trial.cells());
+        text += &markdown_row(&cells.map(|cell| format!("{best}{cell}{best}")).collect::<Vec<_>>());
     }
-    let (name, images) = &tuning.ood;
+    let sets: Vec<String> = tuning.ood.iter().map(|(name, images)| format!("{images} of {name}")).collect();
     text + &format!(
-        "\nPercent; {} held-out training images against {images} of {name}. {}",
+        "\nAUROC in percent; {} held-out training images against {}. {}",
         tuning.id_images,
+        sets.join(", "),
         made_by(&tuning.provenance)
     )
 }

@@ -1,4 +1,8 @@
-//! `eloc tune`: the perturbation's epsilon and temperature, chosen on held-out training images.
+//! `eloc tune`: the perturbation's epsilon and temperature, chosen without the out-of-distribution images of any test.
+//!
+//! What each setting is measured on: held-out training images of a fold's kept classes against those that it left out, and the
+//! ensemble's score of held-out images against images that are made, in part of themselves. The mean of the AUROCs counts. The
+//! paper's setting is kept unless another's mean is higher by more than the standard error of their paired difference.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -6,24 +10,29 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use eloc::{
     detection::{
-        ensemble::Score,
+        ensemble::{Member, Score},
         odin::{GradientMode, Odin},
     },
     evaluation::{
-        metrics::{Definition, Metrics, metrics},
-        report::{self, Provenance},
+        metrics::{MeanAuroc, Scored},
+        report::Provenance,
     },
+    images::{dataset::Dataset, derived, image::PIXELS, synthetic},
+    weights::manifest::Manifest,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     data::{self, DataArgs},
-    device::DeviceChoice,
+    device::{ChosenDevice, DeviceChoice},
     odin::GradientChoice,
     output,
     scoring::{self, Cache},
     shell, store,
 };
+
+/// Seed of the images that are made; no test set has it.
+const SEED: u64 = 0x7e57;
 
 /// What `eloc tune` takes.
 #[derive(Args, Debug)]
@@ -34,22 +43,23 @@ pub struct TuneArgs {
     /// The data set that the weights were trained on, whose held-out images are taken [default: by the weights].
     #[arg(long)]
     dataset: Option<String>,
-    /// Out-of-distribution images (name or path) that no test will use.
-    #[arg(long)]
-    ood: OsString,
-    /// Epsilons to try at the weights' temperature, with commas between them.
+    /// Sets of out-of-distribution images (names or paths) that no test will use [default: each fold's left-out classes, noise,
+    /// patterns, fractals, and jigsawed and point-sampled held-out images].
+    #[arg(long, num_args = 1..)]
+    ood: Vec<OsString>,
+    /// Epsilons to try at temperature 1000, with commas between them.
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004])]
     epsilons: Vec<f64>,
     /// Losses whose gradients to follow, with commas between them, each with all epsilons [default: that of the weights].
     #[arg(long, value_enum, value_delimiter = ',')]
     gradients: Vec<GradientChoice>,
-    /// Temperatures to try at the best of these, with commas between them.
-    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [1.0, 10.0, 100.0, 1000.0])]
+    /// Temperatures to try at the best of these and without a step, with commas between them.
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true, default_values_t = [1.0, 2.0, 5.0, 10.0, 100.0, 1000.0])]
     temperatures: Vec<f64>,
-    /// Take only the first N out-of-distribution images.
+    /// Take only the first N out-of-distribution images of each set [default: 500 of those that are made, all of a set].
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Write the best settings, with their threshold, into the weights' manifest.
+    /// Write the setting that was taken, with its threshold, into the weights' manifest.
     #[arg(long)]
     write: bool,
     /// Write the table as JSON to this file.
@@ -69,11 +79,11 @@ pub struct Tuning {
     pub provenance: Provenance,
     /// Number of held-out training images.
     pub id_images: usize,
-    /// Name and number of the out-of-distribution images.
-    pub ood: (String, usize),
-    /// Every setting that was tried.
+    /// Name and number of the out-of-distribution images of each comparison.
+    pub ood: Vec<(String, usize)>,
+    /// Every setting that was tried, the paper's first.
     pub trials: Vec<Trial>,
-    /// The one with the highest AUROC.
+    /// The one that is taken: the paper's, or one that is better by more than the standard error.
     pub best: Odin,
 }
 
@@ -83,9 +93,27 @@ pub struct Trial {
     /// The setting.
     #[serde(flatten)]
     pub odin: Odin,
-    /// How the ensemble's score did with it.
-    #[serde(flatten)]
-    pub metrics: Metrics,
+    /// Mean AUROC of ELOC over the comparisons, as a fraction.
+    pub auroc: f64,
+    /// That of each comparison.
+    pub aurocs: Vec<f64>,
+    /// Mean AUROC of the pooled score over the comparisons of the whole ensemble.
+    pub pooled_auroc: f64,
+    /// The mean less that of the paper's setting, and the standard error of this difference.
+    pub difference: (f64, f64),
+}
+
+/// The scores of in-distribution and of out-of-distribution images, each with the picture that it was made from.
+type Comparison = [(Vec<f64>, Vec<usize>); 2];
+
+/// Name of the comparison by classes.
+const LEFT_OUT: &str = "left-out classes";
+
+/// Out-of-distribution images, and which held-out image each was made from, if it was.
+struct Family {
+    name: String,
+    images: Vec<u8>,
+    from_held_out: bool,
 }
 
 /// Tries, prints, and writes what was asked for.
@@ -108,69 +136,55 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         bail!("--dataset {name}: expected the images that the weights were trained on, found others");
     }
     let (_, held_out) = data.train.hold_out(manifest.hold_out, recipe.seed);
-    let mut ood = data::image_set(&args.ood, &args.data)?;
-    let count = args.limit.unwrap_or(usize::MAX).min(ood.len());
-    ensure!(count > 0, "--limit: expected a number of at least 1, found 0");
-    let before = manifest.odin;
-    let epsilons = args.epsilons.iter().map(|&epsilon| Odin { epsilon, ..before });
-    let temperatures = args.temperatures.iter().map(|&temperature| Odin { temperature, ..before });
+    ensure!(args.limit != Some(0), "--limit: expected a number of at least 1, found 0");
+    let paper = Odin { gradient: manifest.odin.gradient, ..Odin::default() };
+    let epsilons = args.epsilons.iter().map(|&epsilon| Odin { epsilon, ..paper });
+    let temperatures = args.temperatures.iter().map(|&temperature| Odin { temperature, ..paper });
     if let Some((name, expected, found)) = epsilons.chain(temperatures).find_map(|odin| odin.refused()) {
         bail!("--{name}s: expected {expected}, found {found}");
     }
-    ood.truncate(count);
-    let ood = ood.load();
+    let families = match &args.ood[..] {
+        [] => made(&held_out, args.limit.unwrap_or(500)),
+        sets => sets.iter().map(|set| given(set, args)).collect::<Result<_>>()?,
+    };
 
     let data_dir = args.data.dir();
-    let cache = Cache::new(&data_dir, &device.name);
-    let mut tuning = Tuning {
-        provenance: Provenance::new(shell::command_line(), device.name.clone(), 0.0),
-        id_images: held_out.len(),
-        ood: (ood.name.clone(), count),
-        trials: Vec::new(),
-        best: before,
-    };
-    let mut best_scores = Vec::new();
-    let mut try_out = |tuning: &mut Tuning, odin: Odin| -> Result<()> {
-        if tuning.trials.iter().any(|trial| trial.odin == odin) {
-            return Ok(());
-        }
-        manifest.odin = odin;
-        let scores = |what: &str, images: &[u8]| -> Result<Vec<f64>> {
-            let what = format!("{what}, {} gradient, epsilon {}, T {}", odin.gradient, odin.epsilon, odin.temperature);
-            let outputs = scoring::outputs(&manifest, &members, &what, images, Some(&cache), &device.device)?;
-            Ok(scoring::view(&manifest, &members, &outputs).scores(Score::Eloc))
-        };
-        let id_scores = scores("held-out images", &held_out.images)?;
-        let metrics = metrics(&id_scores, &scores(&ood.name, &ood.images)?, Definition::Standard)?;
-        if tuning.trials.iter().all(|trial| trial.metrics.auroc < metrics.auroc) {
-            tuning.best = odin;
-            best_scores = id_scores;
-        }
-        tuning.trials.push(Trial { odin, metrics });
-        Ok(())
+    let mut trials = Trials {
+        by_class: args.ood.is_empty() && manifest.folds.iter().any(|entry| !entry.fold.left_out.is_empty()),
+        members: &members,
+        held_out: &held_out,
+        families: &families,
+        cache: Cache::new(&data_dir, &device.name),
+        device: &device,
+        done: Vec::new(),
     };
     let gradients: Vec<GradientMode> = match args.gradients.is_empty() {
-        true => vec![before.gradient],
+        true => vec![paper.gradient],
         false => args.gradients.iter().map(|gradient| gradient.mode()).collect(),
     };
+    trials.add(&mut manifest, paper)?;
     for &gradient in &gradients {
         for &epsilon in &args.epsilons {
             // Without a step the gradient does not count.
             let gradient = if epsilon == 0.0 { gradients[0] } else { gradient };
-            try_out(&mut tuning, Odin { epsilon, gradient, ..before })?;
+            trials.add(&mut manifest, Odin { epsilon, gradient, ..paper })?;
         }
     }
-    for &temperature in &args.temperatures {
-        let odin = Odin { temperature, ..tuning.best };
-        try_out(&mut tuning, odin)?;
+    let still = args.epsilons.contains(&0.0).then_some(Odin { epsilon: 0.0, gradient: gradients[0], ..paper });
+    for start in [Some(trials.highest().odin), still].into_iter().flatten() {
+        for &temperature in &args.temperatures {
+            trials.add(&mut manifest, Odin { temperature, ..start })?;
+        }
     }
-    tuning.provenance.seconds = cache.seconds();
+    let taken = trials.taken();
+    let (best, scores) = (taken.odin, taken.id_scores.clone());
+    let tuning = trials.into_tuning(best);
     // Neither a file that cannot be written nor a reader who has gone should cost the other the results.
     let written = store::write_json(args.json.as_deref(), &tuning);
     let printed = output::line(tuning.text().trim_end());
     if args.write {
-        manifest.odin = tuning.best;
-        manifest.threshold = Some(super::train::threshold(&best_scores)?);
+        manifest.odin = best;
+        manifest.threshold = Some(super::train::threshold(&scores)?);
         manifest.self_test = Some(scoring::self_test(&manifest, &members, &device.device)?);
         store::update_manifest(&args.weights, &manifest, |found| {
             found.clone_from(&manifest);
@@ -181,24 +195,205 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     written.and(printed)
 }
 
+/// What needs no other data set, `most` images of each.
+fn made(held_out: &Dataset, most: usize) -> Vec<Family> {
+    let family = |name: &str, images| Family { name: name.to_owned(), images, from_held_out: false };
+    let of_held_out = |name: &str, make: fn(&[u8], u64) -> Vec<u8>| {
+        let images = make(&held_out.images[..most.min(held_out.len()) * PIXELS], SEED);
+        Family { name: name.to_owned(), images, from_held_out: true }
+    };
+    vec![
+        family("uniform", synthetic::uniform_noise(0..most, SEED).images),
+        family("gaussian", synthetic::gaussian_noise(0..most, SEED).images),
+        family("patterns", synthetic::patterns(0..most, SEED).images),
+        family("fractals", synthetic::fractals(0..most, SEED).images),
+        of_held_out("jigsaw", derived::jigsaw),
+        of_held_out("point-sampled", derived::point_sampled),
+    ]
+}
+
+fn given(set: &OsString, args: &TuneArgs) -> Result<Family> {
+    let mut set = data::image_set(set, &args.data)?;
+    set.truncate(args.limit.unwrap_or(usize::MAX));
+    let set = set.load();
+    Ok(Family { name: set.name, images: set.images, from_held_out: false })
+}
+
+/// The settings that were tried.
+struct Trials<'a> {
+    /// Whether a fold's left-out classes are one of the comparisons.
+    by_class: bool,
+    members: &'a [Member],
+    held_out: &'a Dataset,
+    families: &'a [Family],
+    cache: Cache<'a>,
+    device: &'a ChosenDevice,
+    done: Vec<Done>,
+}
+
+/// One of them.
+struct Done {
+    odin: Odin,
+    mean: MeanAuroc,
+    aurocs: Vec<f64>,
+    pooled: MeanAuroc,
+    /// ELOC of the held-out images.
+    id_scores: Vec<f64>,
+}
+
+impl Trials<'_> {
+    /// Measures a setting that was not tried yet.
+    fn add(&mut self, manifest: &mut Manifest, odin: Odin) -> Result<()> {
+        if self.done.iter().any(|trial| trial.odin == odin) {
+            return Ok(());
+        }
+        manifest.odin = odin;
+        let outputs = |what: &str, images: &[u8]| {
+            let what = format!("{what}, {} gradient, epsilon {}, T {}", odin.gradient, odin.epsilon, odin.temperature);
+            scoring::outputs(manifest, self.members, &what, images, Some(&self.cache), &self.device.device)
+        };
+        let known = outputs("held-out images", &self.held_out.images)?;
+        let view = scoring::view(manifest, self.members, &known);
+        let [id_scores, pooled_scores] = view.each([Score::Eloc, Score::ElocPooled]);
+        let fold_scores = if self.by_class { view.fold_scores() } else { Vec::new() };
+        let mut others = Vec::new();
+        for family in self.families {
+            let unknown = outputs(&family.name, &family.images)?;
+            others.push(scoring::view(manifest, self.members, &unknown).each([Score::Eloc, Score::ElocPooled]));
+        }
+
+        let held_out: Vec<usize> = (0..self.held_out.len()).collect();
+        let (mut pictures, mut next) = (Vec::new(), held_out.len());
+        for (family, [scores, _]) in self.families.iter().zip(&others) {
+            let first = if family.from_held_out { 0 } else { next };
+            pictures.push((first..first + scores.len()).collect::<Vec<usize>>());
+            next += scores.len();
+        }
+        let against = |id: &[f64], score: usize| -> Vec<Comparison> {
+            let family = |(scores, pictures): (&[Vec<f64>; 2], &Vec<usize>)| {
+                [(id.to_vec(), held_out.clone()), (scores[score].clone(), pictures.clone())]
+            };
+            others.iter().zip(&pictures).map(family).collect()
+        };
+        // What a fold makes of its own classes and of those it left out.
+        let mut by_fold: Vec<Comparison> = Vec::new();
+        for (member, scores) in self.members.iter().zip(&fold_scores) {
+            let (kept, left_out) = member.fold.partition(&self.held_out.labels);
+            if !(kept.is_empty() || left_out.is_empty()) {
+                by_fold
+                    .push([kept, left_out].map(|images| (images.iter().map(|&image| scores[image]).collect(), images)));
+            }
+        }
+        let mut groups: Vec<Vec<Comparison>> = Vec::new();
+        if !by_fold.is_empty() {
+            groups.push(by_fold);
+        }
+        groups.extend(against(&id_scores, 0).into_iter().map(|comparison| vec![comparison]));
+        let pooled: Vec<_> = against(&pooled_scores, 1).into_iter().map(|comparison| vec![comparison]).collect();
+        let aurocs = groups.iter().map(|group| mean(std::slice::from_ref(group), next).auroc).collect();
+        self.done.push(Done { odin, mean: mean(&groups, next), aurocs, pooled: mean(&pooled, next), id_scores });
+        Ok(())
+    }
+
+    fn highest(&self) -> &Done {
+        self.done
+            .iter()
+            .reduce(|best, trial| if trial.mean.auroc > best.mean.auroc { trial } else { best })
+            .expect("the paper's")
+    }
+
+    /// The highest, or the paper's where the difference may be chance.
+    fn taken(&self) -> &Done {
+        let (highest, paper) = (self.highest(), &self.done[0]);
+        let difference = highest.mean.auroc - paper.mean.auroc;
+        if difference > highest.mean.error_of_difference(&paper.mean) { highest } else { paper }
+    }
+
+    fn into_tuning(self, best: Odin) -> Tuning {
+        let paper = self.done[0].mean.clone();
+        let trial = |done: Done| Trial {
+            odin: done.odin,
+            auroc: done.mean.auroc,
+            aurocs: done.aurocs,
+            pooled_auroc: done.pooled.auroc,
+            difference: (done.mean.auroc - paper.auroc, done.mean.error_of_difference(&paper)),
+        };
+        let by_class = self.by_class.then(|| (LEFT_OUT.to_owned(), self.held_out.len()));
+        let families = self.families.iter().map(|family| (family.name.clone(), family.images.len() / PIXELS));
+        Tuning {
+            provenance: Provenance::new(shell::command_line(), self.device.name.clone(), self.cache.seconds()),
+            id_images: self.held_out.len(),
+            ood: by_class.into_iter().chain(families).collect(),
+            trials: self.done.into_iter().map(trial).collect(),
+            best,
+        }
+    }
+}
+
+/// The mean over groups of comparisons, in each of which all count alike.
+fn mean(groups: &[Vec<Comparison>], pictures: usize) -> MeanAuroc {
+    let mut comparisons = Vec::new();
+    for group in groups {
+        let weight = 1.0 / (groups.len() * group.len()) as f64;
+        for sides in group {
+            comparisons.push((weight, sides.each_ref().map(|(scores, pictures)| Scored { scores, pictures })));
+        }
+    }
+    MeanAuroc::new(&comparisons, pictures)
+}
+
 impl Tuning {
     fn text(&self) -> String {
-        let mut text = format!(
-            "{} held-out training images against {} of {}, percent\n{:>15}{:>10}{:>10}{:>10}{:>10}\n",
-            self.id_images, self.ood.1, self.ood.0, "gradient", "epsilon", "T", "AUROC", "FPR95"
-        );
+        let mut text = format!("{} held-out training images, AUROC in percent\n", self.id_images);
+        for (name, images) in &self.ood {
+            text += &format!("  against {images} of {name}\n");
+        }
+        text += &format!("{:>15}", "gradient");
+        for column in self.columns() {
+            text += &format!("{column:>18}");
+        }
+        text.push('\n');
         for trial in &self.trials {
-            let [fpr, _, auroc, ..] = report::cells(&trial.metrics);
-            let Odin { epsilon, temperature, gradient } = trial.odin;
-            text += &format!("{gradient:>15}{epsilon:>10}{temperature:>10}{auroc:>10}{fpr:>10}\n");
+            text += &format!("{:>15}", trial.odin.gradient);
+            for cell in trial.cells() {
+                text += &format!("{cell:>18}");
+            }
+            text.push('\n');
         }
         let Odin { epsilon, temperature, gradient } = self.best;
-        text += &format!("best: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n");
+        let why = if self.best == self.trials[0].odin {
+            "no other is better by more than the standard error"
+        } else {
+            "best"
+        };
+        text += &format!("{why}: --epsilon {epsilon} --temperature {temperature} --gradient {gradient}\n");
         let tried = || self.trials.iter().map(|trial| trial.odin.epsilon);
         if tried().any(|other| other < epsilon) && tried().all(|other| other <= epsilon) {
             text +=
                 "that is the largest epsilon tried; a larger one may do better on these images and worse on others\n";
         }
         text
+    }
+
+    /// Names of the columns behind that of the gradient.
+    pub fn columns(&self) -> Vec<String> {
+        let before = ["epsilon", "T", "mean", "above the paper's"];
+        let families = self.ood.iter().map(|(name, _)| name.as_str());
+        before.into_iter().chain(families).chain(["pooled"]).map(str::to_owned).collect()
+    }
+}
+
+impl Trial {
+    /// What stands in those columns.
+    pub fn cells(&self) -> Vec<String> {
+        let (difference, error) = self.difference;
+        let percent = |share: &f64| format!("{:.2}", 100.0 * share);
+        let before = [
+            self.odin.epsilon.to_string(),
+            self.odin.temperature.to_string(),
+            percent(&self.auroc),
+            format!("{:+.2} +-{:.2}", 100.0 * difference, 100.0 * error),
+        ];
+        before.into_iter().chain(self.aurocs.iter().map(percent)).chain([percent(&self.pooled_auroc)]).collect()
     }
 }

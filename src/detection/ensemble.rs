@@ -58,9 +58,9 @@ pub struct Explanation {
 }
 
 impl Member {
-    /// Of a network made with [`burn::module::Module::valid`].
-    pub fn new(fold: Fold, classifier: Classifier) -> Self {
-        Member { fold, classifier: classifier.ready() }
+    /// Of a network made with [`burn::module::Module::valid`], for scoring on `device`; see [`Classifier::ready`].
+    pub fn new(fold: Fold, classifier: Classifier, device: &Device) -> Self {
+        Member { fold, classifier: classifier.ready(device) }
     }
 
     /// Logits of `images` `[n, 3, 32, 32]` u8, before and after the perturbation; an epsilon of 0 takes one forward pass.
@@ -370,7 +370,7 @@ mod tests {
         let network: Network = "compact-4-4-4".parse().unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let classifier = network.init(2, Default::default(), &mut rng, &device).valid();
-        let member = Member::new(fold(1, 2, [1, 0]), classifier);
+        let member = Member::new(fold(1, 2, [1, 0]), classifier, &device);
         let (images, normalisation) = (synthetic::uniform_noise(0..3, 1).images, Normalisation::default());
         let outputs = |epsilon| {
             let odin = Odin { epsilon, ..Odin::default() };

@@ -145,13 +145,15 @@ impl Classifier {
     /// The same network for scoring alone: each convolution takes what follows it into its own work, with the weights in the order
     /// in which the device's kernels read them, and where they are so the others are dropped.
     ///
-    /// It is one made with [`Module::valid`] and stays on its device.
-    pub fn ready(self) -> Self {
-        match self {
-            Classifier::Compact(net) => Classifier::Compact(net.ready()),
-            Classifier::DenseNet(net) => Classifier::DenseNet(net.ready()),
-            Classifier::WideResNet(net) => Classifier::WideResNet(net.ready()),
-        }
+    /// It is one made with [`Module::valid`], on any device; the result is on `device`. What can be done beforehand is done where
+    /// the network is, which for a GPU had best be the CPU: there it takes a moment, here a kernel for each operation.
+    pub fn ready(self, device: &Device) -> Self {
+        let ready = match self {
+            Classifier::Compact(net) => Classifier::Compact(net.ready(device)),
+            Classifier::DenseNet(net) => Classifier::DenseNet(net.ready(device)),
+            Classifier::WideResNet(net) => Classifier::WideResNet(net.ready(device)),
+        };
+        ready.to_device(device)
     }
 
     /// Every batch normalisation of the network, in forward order.

@@ -8,7 +8,7 @@
 use burn::{
     module::{Module, Param},
     nn::{BatchNorm, Dropout, Linear},
-    tensor::{Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
 };
 use rand_distr::Uniform;
 
@@ -83,11 +83,11 @@ impl Compact {
     }
 
     /// See [`super::Classifier::ready`].
-    pub(super) fn ready(self) -> Self {
+    pub(super) fn ready(self, device: &Device) -> Self {
         let Compact { stem, block1, block2, block3, dropout, fc } = self;
-        let [block1, block2, block3] = [block1, block2, block3].map(Block::ready);
+        let [block1, block2, block3] = [block1, block2, block3].map(|block| block.ready(device));
         let fc = Linear { weight: fc.weight.map(|weight| weight * LOGIT_SCALE), ..fc };
-        Compact { stem: stem.ready(None, false, true), block1, block2, block3, dropout, fc }
+        Compact { stem: stem.ready(None, false, true, device), block1, block2, block3, dropout, fc }
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
@@ -127,9 +127,11 @@ impl Block {
         self.conv2.normal(&self.bn2, false, x)
     }
 
-    fn ready(self) -> Self {
+    fn ready(self, device: &Device) -> Self {
         let Block { conv1, bn1, conv2, bn2 } = self;
-        Block { conv1: conv1.ready(Some(&bn1), true, true), conv2: conv2.ready(Some(&bn2), false, true), bn1, bn2 }
+        let (conv1, conv2) =
+            (conv1.ready(Some(&bn1), true, true, device), conv2.ready(Some(&bn2), false, true, device));
+        Block { conv1, bn1, conv2, bn2 }
     }
 }
 
@@ -180,7 +182,7 @@ mod tests {
                     .collect::<Vec<f32>>()
             })
             .collect();
-        let device = burn::tensor::Device::flex();
+        let device = Device::flex();
         let init = &mut Init { mode: Default::default(), rng: &mut rng, device: &device };
         let net = Compact::new([8, 8, 8], 8, init).whiten(&images);
         let input = Tensor::from_data(TensorData::new(images, [20, 3, 32, 32]), &device);

@@ -7,7 +7,7 @@
 use burn::{
     module::Module,
     nn::{BatchNorm, Dropout, DropoutConfig, Linear},
-    tensor::Tensor,
+    tensor::{Device, Tensor},
 };
 
 use super::{
@@ -108,12 +108,12 @@ impl DenseNet {
     }
 
     /// See [`super::Classifier::ready`].
-    pub(super) fn ready(self) -> Self {
+    pub(super) fn ready(self, device: &Device) -> Self {
         let DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc, .. } = self;
-        let [block1, block2, block3] =
-            [block1, block2, block3].map(|block| block.into_iter().map(Bottleneck::ready).collect::<Vec<_>>());
-        let [trans1, trans2] = [trans1, trans2].map(Transition::ready);
-        let conv1 = conv1.ready(None, false, false);
+        let [block1, block2, block3] = [block1, block2, block3]
+            .map(|block| block.into_iter().map(|layer| layer.ready(device)).collect::<Vec<_>>());
+        let [trans1, trans2] = [trans1, trans2].map(|transition| transition.ready(device));
+        let conv1 = conv1.ready(None, false, false, device);
         let ready = [&block1, &block2, &block3].map(|block| Block::new(block.iter().map(Bottleneck::parts)));
         DenseNet { conv1, block1, trans1, block2, trans2, block3, bn1, fc, ready }
     }
@@ -198,10 +198,10 @@ impl Bottleneck {
         Tensor::cat(vec![input, x], 3)
     }
 
-    fn ready(self) -> Self {
+    fn ready(self, device: &Device) -> Self {
         let Bottleneck { bn1, conv1, bn2, conv2, .. } = self;
         let dropout = DropoutConfig::new(0.0).init();
-        let (conv1, conv2) = (conv1.ready(Some(&bn2), false, true), conv2.ready(None, false, false));
+        let (conv1, conv2) = (conv1.ready(Some(&bn2), false, true, device), conv2.ready(None, false, false, device));
         Bottleneck { bn1, conv1, bn2, conv2, dropout }
     }
 
@@ -241,9 +241,9 @@ impl Transition {
         }
     }
 
-    fn ready(self) -> Self {
+    fn ready(self, device: &Device) -> Self {
         let dropout = DropoutConfig::new(0.0).init();
-        Transition { conv1: self.conv1.ready(None, false, false), dropout, ..self }
+        Transition { conv1: self.conv1.ready(None, false, false, device), dropout, ..self }
     }
 
     #[cfg(feature = "libtorch")]
@@ -263,7 +263,7 @@ fn layers(depth: usize) -> usize {
 mod tests {
     use burn::{
         module::Param,
-        tensor::{Device, Distribution, TensorData, Tolerance},
+        tensor::{Distribution, TensorData, Tolerance},
     };
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn a_block_that_scores_is_its_layers() {
         let device = Device::flex();
-        let block: Vec<Bottleneck> = block(&device).into_iter().map(|layer| layer.valid().ready()).collect();
+        let block: Vec<Bottleneck> = block(&device).into_iter().map(|layer| layer.valid().ready(&device)).collect();
         let ready = Block::new(block.iter().map(Bottleneck::parts));
         assert!(ready.is_some());
         let device = device.autodiff();

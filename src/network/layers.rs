@@ -95,22 +95,23 @@ impl Convolution {
         }
     }
 
-    /// For scoring alone: [`forward`](Self::forward), with pooling, batch normalisation and ReLU where they follow.
-    pub(super) fn ready(self, norm: Option<&BatchNorm>, pooled: bool, relu: bool) -> Self {
+    /// For scoring on `device` alone: [`forward`](Self::forward), with pooling, batch normalisation and ReLU where they follow.
+    pub(super) fn ready(self, norm: Option<&BatchNorm>, pooled: bool, relu: bool, device: &Device) -> Self {
         let weight = self.weight.val();
-        let (device, [outputs, ..]) = (weight.device(), weight.dims());
+        let (from, [outputs, ..]) = (weight.device(), weight.dims());
         let (scale, shift) = match norm {
             Some(norm) => scale_and_shift(norm),
             None => (
-                Tensor::<1>::ones([outputs], &device).cast(weight.dtype()),
-                Tensor::<1>::zeros([outputs], &device).cast(weight.dtype()),
+                Tensor::<1>::ones([outputs], &from).cast(weight.dtype()),
+                Tensor::<1>::zeros([outputs], &from).cast(weight.dtype()),
             ),
         };
         let shift = match &self.bias {
             Some(bias) => shift + bias.val() * scale.clone(),
             None => shift,
         };
-        let layer = Layer::new(weight, scale, shift, self.geometry(pooled), relu);
+        let [scale, shift] = [scale, shift].map(|tensor| tensor.to_device(device));
+        let layer = Layer::new(weight.to_device(device), scale, shift, self.geometry(pooled), relu);
         // The layer has the weights; as packed ones they need not be kept twice.
         Convolution { weight: Param::from_tensor(layer.weight.clone()), ready: Some(layer), ..self }
     }

@@ -7,7 +7,7 @@
 use burn::{
     module::Module,
     nn::{BatchNorm, Dropout, Linear},
-    tensor::Tensor,
+    tensor::{Device, Tensor},
 };
 
 use super::layers::{Convolution, Init, activation, global_mean, linear};
@@ -79,11 +79,11 @@ impl WideResNet {
     }
 
     /// See [`super::Classifier::ready`].
-    pub(super) fn ready(self) -> Self {
+    pub(super) fn ready(self, device: &Device) -> Self {
         let WideResNet { conv1, block1, block2, block3, bn1, fc } = self;
         let [block1, block2, block3] =
-            [block1, block2, block3].map(|group| group.into_iter().map(BasicBlock::ready).collect());
-        WideResNet { conv1: conv1.ready(None, false, false), block1, block2, block3, bn1, fc }
+            [block1, block2, block3].map(|group| group.into_iter().map(|block| block.ready(device)).collect());
+        WideResNet { conv1: conv1.ready(None, false, false, device), block1, block2, block3, bn1, fc }
     }
 
     pub(crate) fn batch_norms_mut(&mut self) -> Vec<&mut BatchNorm> {
@@ -119,12 +119,12 @@ impl BasicBlock {
         shortcut + self.conv2.forward(self.dropout.forward(x))
     }
 
-    fn ready(self) -> Self {
+    fn ready(self, device: &Device) -> Self {
         let BasicBlock { bn1, conv1, bn2, conv2, shortcut, dropout } = self;
         BasicBlock {
-            conv1: conv1.ready(Some(&bn2), false, true),
-            conv2: conv2.ready(None, false, false),
-            shortcut: shortcut.map(|conv| conv.ready(None, false, false)),
+            conv1: conv1.ready(Some(&bn2), false, true, device),
+            conv2: conv2.ready(None, false, false, device),
+            shortcut: shortcut.map(|conv| conv.ready(None, false, false, device)),
             bn1,
             bn2,
             dropout,

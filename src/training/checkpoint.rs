@@ -68,7 +68,7 @@ pub fn after_schedule(
 ) -> Result<Checkpoint> {
     let best = record_bytes(classifier.clone())?;
     if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.uses_left_out(data.fold) {
-        let member = Member::new(data.fold.clone(), classifier.clone());
+        let member = Member::new(data.fold.clone(), classifier.clone(), device);
         classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);
     }
     let model = record_bytes(classifier)?;

@@ -70,7 +70,7 @@ fn scores_are_those_of_the_cpu() {
         let outputs = |device: &Device| {
             let mut rng = ChaCha8Rng::seed_from_u64(5);
             let classifier = parsed.init(fold.kept.len(), TrainingMode::default(), &mut rng, device).valid();
-            let member = Member::new(fold.clone(), classifier);
+            let member = Member::new(fold.clone(), classifier, device);
             let of =
                 || pollster::block_on(member.outputs(&images, &Odin::default(), &Normalisation::default(), device));
             let (first, again) = (of().unwrap(), of().unwrap());
@@ -103,7 +103,7 @@ fn kernels_do_not_grow_in_number() {
         .map(|fold| {
             let (network, mut rng): (Network, _) = ("compact".parse().unwrap(), ChaCha8Rng::seed_from_u64(5));
             let classifier = network.init(fold.kept.len(), TrainingMode::default(), &mut rng, device).valid();
-            Member::new(fold, classifier)
+            Member::new(fold, classifier, device)
         })
         .collect();
     let images = images(3, 9);

@@ -106,7 +106,7 @@ pub fn train_fold(
         let scored = average.clone().unwrap_or(learner.model.clone());
         recompute_statistics(&scored, &learner, &batches);
         let scored = scored.valid();
-        let member = Member::new(data.fold.clone(), scored.clone());
+        let member = Member::new(data.fold.clone(), scored.clone(), device);
         let validation = validate(&member, data, device).map_err(|error| match error {
             // The last update of the epoch, after which no loss is measured.
             Error::ScoreNotFinite { .. } => Error::NotFinite {
@@ -139,7 +139,7 @@ pub fn train_fold(
     let selected = checkpoint.selected.ok_or(Error::NoEpochs)?;
     let mut classifier = load_model(learner.model.valid(), &checkpoint.best)?;
     if recipe.loss.logit_norm.is_some() {
-        let member = Member::new(data.fold.clone(), classifier.clone());
+        let member = Member::new(data.fold.clone(), classifier.clone(), device);
         classifier = classifier.with_logits_scaled(logit_scale(&member, data, device)?);
     }
     Ok(TrainedFold { classifier, history: checkpoint.history, selected })
@@ -368,7 +368,7 @@ mod tests {
         (run.recipe.epochs, run.recipe.learning_rate) = (LEARNED, 0.02);
         let before = run.undisturbed().unwrap();
         let history = before.history.clone();
-        let member = Member::new(run.fold.clone(), before.classifier.clone());
+        let member = Member::new(run.fold.clone(), before.classifier.clone(), &Device::flex());
         run.recipe.averaging = Some(AVERAGING);
         let scale = margin_scale(&member, &run.data(), 0.01, &Device::flex()).unwrap();
         assert!((scale - 1.0).abs() > 0.1, "{scale}, or this says nothing");
@@ -378,7 +378,7 @@ mod tests {
 
         let device = Device::flex();
         let network = run.network.init(8, run.recipe.mode(), &mut ChaCha8Rng::seed_from_u64(0), &device);
-        let member = Member::new(run.fold.clone(), load_model(network, &checkpoint.model).unwrap());
+        let member = Member::new(run.fold.clone(), load_model(network, &checkpoint.model).unwrap(), &device);
         let scale = margin_scale(&member, &run.data(), 0.01, &device).unwrap();
         assert!((scale - 1.0).abs() < 0.02, "{scale}");
 
@@ -415,7 +415,7 @@ mod tests {
         run.validation = run.train.clone();
         run.recipe.loss.logit_norm = Some(0.1);
         (run.recipe.epochs, run.recipe.learning_rate) = (LEARNED, 0.02);
-        let member = Member::new(run.fold.clone(), run.undisturbed().unwrap().classifier);
+        let member = Member::new(run.fold.clone(), run.undisturbed().unwrap().classifier, &Device::flex());
         let scale = logit_scale(&member, &run.data(), &Device::flex()).unwrap();
         assert!((scale - 1.0).abs() < 1e-3, "{scale}");
     }
@@ -502,7 +502,7 @@ mod tests {
     #[test]
     fn a_trained_classifier_scores_an_image_alike_in_any_batch() {
         let run = run();
-        let member = Member::new(run.fold.clone(), run.undisturbed().unwrap().classifier);
+        let member = Member::new(run.fold.clone(), run.undisturbed().unwrap().classifier, &Device::flex());
         let logits = |images: &[u8]| member.logits(images, &Normalisation::default(), &Device::flex()).unwrap();
         let together = logits(&run.validation.images);
         for (image, expected) in run.validation.images.chunks_exact(PIXELS).zip(together.chunks_exact(8)) {

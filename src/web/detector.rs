@@ -49,8 +49,8 @@ impl Detector {
     pub fn add_fold(&mut self, fold: usize, bytes: &[u8]) -> JsResult<()> {
         let manifest = self.manifest()?;
         let entry = entry(manifest, fold)?;
-        let classifier = entry.read(bytes, &manifest.network, &self.device).map_err(sentence)?;
-        let member = Member::new(entry.fold.clone(), classifier);
+        let classifier = entry.read(bytes, &manifest.network, &Device::flex()).map_err(sentence)?;
+        let member = Member::new(entry.fold.clone(), classifier, &self.device);
         self.members.retain(|member| member.fold.number != fold);
         self.members.push(member);
         Ok(())

@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::js::{JsResult, bytes, object};
 use crate::images::synthetic;
 
-/// Images made on the spot: `{ images, classes }` of "uniform", "gaussian", "patterns" or "shapes".
+/// Images made on the spot: `{ images, classes }` of "uniform", "gaussian", "patterns", "fractals" or "shapes".
 ///
 /// `count` is the number of images; of shapes, the number of each class.
 #[wasm_bindgen]
@@ -16,6 +16,7 @@ pub fn generate(kind: &str, count: usize, seed: u32) -> JsResult<Object> {
         "uniform" => synthetic::uniform_noise,
         "gaussian" => synthetic::gaussian_noise,
         "patterns" => synthetic::patterns,
+        "fractals" => synthetic::fractals,
         "shapes" => {
             let set = synthetic::shapes(count, seed);
             let classes: Array =
@@ -24,7 +25,7 @@ pub fn generate(kind: &str, count: usize, seed: u32) -> JsResult<Object> {
         }
         _ => {
             return Err(JsError::new(&format!(
-                "Images: expected uniform, gaussian, patterns or shapes, found {kind}."
+                "Images: expected uniform, gaussian, patterns, fractals or shapes, found {kind}."
             )));
         }
     };

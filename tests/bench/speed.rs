@@ -241,7 +241,7 @@ impl Case {
     fn member(&self, fold: Fold) -> Member {
         let mut rng = ChaCha8Rng::seed_from_u64(fold.number as u64);
         let network = self.network().init(fold.kept.len(), TrainingMode::default(), &mut rng, &self.device);
-        Member::new(fold, network.valid())
+        Member::new(fold, network.valid(), &self.device)
     }
 }
 

@@ -251,7 +251,7 @@ fn unknown_set_is_refused() {
     let Trained { images, weights, .. } = Trained::shared();
     let dir = scratch();
     let parts = [
-        "`nothing`: expected uniform, gaussian, patterns, shapes, cifar10, cifar100, a path",
+        "`nothing`: expected uniform, gaussian, patterns, fractals, shapes, cifar10, cifar100, a path",
         path(dir.path()),
         "found none",
     ];

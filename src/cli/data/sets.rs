@@ -31,7 +31,7 @@ const CIFAR_TEST_IMAGES: usize = 10_000;
 
 /// Unlabelled images by name or path, in the order of their file names.
 ///
-/// In this order: `uniform`, `gaussian`, `patterns` or `shapes`, made with `seed` (`uniform:500` for 500
+/// In this order: `uniform`, `gaussian`, `patterns`, `fractals` or `shapes`, made with `seed` (`uniform:500` for 500
 /// images instead of 10,000); the test images of `cifar10` or `cifar100` in `data_dir`; a path to a
 /// folder (searched to any depth), a zip, tar or tar.gz, or an image; a name under `data_dir`, found
 /// as ODIN's archives unpack: `NAME/test`, `NAME/NAME`, `NAME`, `NAME.zip`, `NAME.tar`, `NAME.tar.gz`
@@ -75,7 +75,7 @@ pub fn image_set(path_or_name: impl AsRef<OsStr>, data_dir: &Path, seed: u64) ->
             let fetched = SOURCES.iter().any(|source| source.name == shown);
             let hint = if fetched { format!("; `eloc data {shown}` fetches it") } else { String::new() };
             bail!(
-                "`{shown}`: expected uniform, gaussian, patterns, shapes, cifar10, cifar100, a path, or a folder or \
+                "`{shown}`: expected uniform, gaussian, patterns, fractals, shapes, cifar10, cifar100, a path, or a folder or \
                  archive of that name in {}, found none{hint}",
                 data_dir.display()
             )
@@ -125,6 +125,7 @@ fn generated(name: &str, seed: u64) -> Result<Option<Set>> {
         "uniform" => (synthetic::uniform_noise, seed, 1),
         "gaussian" => (synthetic::gaussian_noise, seed, 1),
         "patterns" => (synthetic::patterns, seed, 1),
+        "fractals" => (synthetic::fractals, seed, 1),
         "shapes" => (synthetic::unlabelled_shapes, synthetic::SHAPES_TEST_SEED, 10),
         _ => return Ok(None),
     };

@@ -243,6 +243,7 @@ fn generated_sets_have_a_size_and_follow_the_seed() {
         ("uniform", synthetic::uniform_noise as Generate),
         ("gaussian", synthetic::gaussian_noise),
         ("patterns", synthetic::patterns),
+        ("fractals", synthetic::fractals),
     ] {
         assert_eq!(set(&format!("{name}:7")), generate(0..7, 5));
     }

@@ -53,12 +53,12 @@ pub(super) fn check_pairs(id: [&[f64]; 2], ood: [&[f64]; 2]) -> Result<()> {
 }
 
 /// For each image the share of the other side's that it wins against, ties half.
-struct Placements {
-    id: Vec<f64>,
-    ood: Vec<f64>,
+pub(super) struct Placements {
+    pub(super) id: Vec<f64>,
+    pub(super) ood: Vec<f64>,
 }
 
-fn placements(id: &[f64], ood: &[f64]) -> Placements {
+pub(super) fn placements(id: &[f64], ood: &[f64]) -> Placements {
     let [ids, oods] = [id.len(), ood.len()];
     let mut sorted: Vec<usize> = (0..ids + oods).collect();
     let score = |image: usize| if image < ids { id[image] } else { ood[image - ids] };

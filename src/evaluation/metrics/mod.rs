@@ -5,7 +5,7 @@
 //! accepted when its score is at least the threshold.
 //!
 //! [`metrics`] is the way in. Intervals come from [`bootstrap()`]; [`paired_bootstrap`] and [`delong()`] tell whether two scores of
-//! the same images differ. Plots come from [`roc_curve`], [`pr_curve`] and [`histogram`], or with less detail from [`outline()`].
+//! the same images differ, [`MeanAuroc`] whether they do over several sets. Plots come from [`roc_curve`], [`pr_curve`] and [`histogram`], or with less detail from [`outline()`].
 //!
 //! All of it works on one table, the distinct scores with how many images of each set have them,
 //! and takes O(n log n) for the sort behind it.
@@ -15,6 +15,7 @@ mod curves;
 mod definition;
 mod delong;
 mod levels;
+mod mean_auroc;
 mod measure;
 mod openood;
 mod outline;
@@ -28,5 +29,6 @@ pub use curves::{Histogram, PrPoint, RocPoint, histogram, pr_curve, roc_curve};
 pub use definition::{Definition, Metrics, TPR};
 pub use delong::{DeLong, delong};
 pub(super) use delong::{mean, variance};
+pub use mean_auroc::{MeanAuroc, Scored};
 pub use measure::{metrics, threshold_at_tpr};
 pub use outline::{Outline, outline};

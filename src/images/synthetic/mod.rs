@@ -1,12 +1,13 @@
 //! Images made by our own code, so that nothing has to be downloaded: the two noise sets of the
-//! paper, a labelled set to train on ([`shapes`]) and a second family that is never trained on
-//! ([`patterns`]).
+//! paper, a labelled set to train on ([`shapes`]) and two families that are never trained on ([`patterns`],
+//! [`fractals`]).
 //!
 //! Indices and a seed in, the same bytes out on every target, whichever other images are made: each
-//! image has its own ChaCha stream, and the two procedural sets use only arithmetic and square roots, which IEEE 754 defines to the last
+//! image has its own ChaCha stream, and the procedural sets use only arithmetic and square roots, which IEEE 754 defines to the last
 //! bit.
 
 mod draw;
+mod fractals;
 mod noise;
 mod paint;
 mod patterns;
@@ -14,6 +15,7 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
+pub use fractals::fractals;
 pub use noise::{gaussian_noise, uniform_noise};
 pub use patterns::patterns;
 pub use shapes::{SHAPES_TEST_SEED, shapes, unlabelled_shapes};

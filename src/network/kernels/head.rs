@@ -49,6 +49,7 @@ pub fn step(images: Tensor<4>, gradient: Tensor<4>, by: Tensor<1>) -> Tensor<4> 
 
 /// A step of gradient descent.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(any(feature = "wgpu", feature = "cuda", target_family = "wasm")), allow(dead_code, reason = "for GPUs"))]
 pub struct Descent {
     /// The learning rate.
     pub rate: f32,

@@ -17,7 +17,7 @@ use super::{
 use crate::network::kernels::cpu::shape::Shape;
 
 /// Terms of a sum that are taken into the workgroup's memory at a time.
-const DEPTH: u32 = 16;
+const DEPTH: u32 = 8;
 /// The same in vectors of four.
 const VECTORS: u32 = DEPTH / 4;
 /// Invocations down a tile.
@@ -242,10 +242,11 @@ fn correlate<I: Size, O: Size>(
     let first_column = CUBE_POS_Y * comptime!(tile.channels());
 
     // What this invocation takes into the workgroup's memory: one vector of each of some pixels.
-    let passes = comptime!((4 * tile.rows / tile.across) as usize);
     let apace = comptime!(DOWN * tile.across / VECTORS);
+    let passes = comptime!((DOWN * tile.rows).div_ceil(apace) as usize);
     let load_row = UNIT_POS / VECTORS;
     let load_vector = UNIT_POS % VECTORS;
+    let loads = load_row < comptime!(DOWN * tile.rows);
     let mut starts = Sequence::<u32>::new();
     let mut ys = Sequence::<u32>::new();
     let mut xs = Sequence::<u32>::new();
@@ -317,16 +318,21 @@ fn correlate<I: Size, O: Size>(
                     }
                 }
             }
-            a[((load_row + comptime!(pass as u32 * apace)) * VECTORS + load_vector) as usize] = value;
+            if loads {
+                a[((load_row + comptime!(pass as u32 * apace)) * VECTORS + load_vector) as usize] = value;
+            }
         }
         #[unroll]
         for four in 0..fours {
             let column = column + comptime!(four as u32 * tile.across);
             let mut value: Four = Vector::new(0.0f32);
-            if first + row < depth {
-                value = read::<O>(weight, first + row, first_column + column * 4, extent.outputs, comptime!(wide[1]));
+            if row < DEPTH {
+                if first + row < depth {
+                    let channel = first_column + column * 4;
+                    value = read::<O>(weight, first + row, channel, extent.outputs, comptime!(wide[1]));
+                }
+                b[(row * comptime!(tile.across * tile.fours) + column) as usize] = value;
             }
-            b[(row * comptime!(tile.across * tile.fours) + column) as usize] = value;
         }
         sync_cube();
 
