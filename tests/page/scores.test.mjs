@@ -372,6 +372,11 @@ test("the stored results are walked through before anything is dropped", visit(a
   await mean("far", far.filter((name) => name !== "gaussian"));
   for (const name of ["Imagenet", "gaussian"]) await group(name).selectOption("far");
   assert.equal(await page.locator("#eval-summary [data-group=near]").count(), 0);
+  // New numbers leave a list alone that the visitor has in hand.
+  await group("gaussian").focus();
+  await page.selectOption("#eval-ood-choice", { index: 0 });
+  await page.selectOption("#eval-ood-choice", { index: uniform });
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), "Group of gaussian");
 
   // What is dropped stands beside it.
   const folder = scratch(), paths = ["id", "ood"].map((name) => join(folder, `${name}.txt`));
