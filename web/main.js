@@ -137,11 +137,9 @@ function follow() {
   settings.addEventListener("change", ({ detail: { names } }) => {
     const odinChanged = ODIN.some((name) => names.includes(name));
     if (scorer.ensemble && odinChanged) scorer.setOdin(settings.odin(scorer.ensemble.manifest));
-    if (names.includes("definition")) evaluator.update();
-    if (odinChanged) {
-      evaluator.otherScores();
-      details.settingsChanged();
-    }
+    if (names.includes("definition") || names.includes("baseline")) evaluator.update();
+    if (odinChanged || names.includes("set") || names.includes("score")) evaluator.otherScores();
+    if (odinChanged) details.settingsChanged();
     if (names.includes("weights")) networks.follow();
     showSettings(scorer);
     gallery.refresh();

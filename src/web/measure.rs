@@ -1,4 +1,4 @@
-//! Metrics, intervals and curves of any two sets of scores.
+//! Metrics, intervals and curves of any two sets of scores, and comparisons of two scores.
 
 use js_sys::{Array, Object};
 use wasm_bindgen::prelude::*;
@@ -24,6 +24,27 @@ pub fn metrics_of(id: &[f64], ood: &[f64], definition: JsValue) -> JsResult<JsVa
 pub fn intervals(id: &[f64], ood: &[f64], definition: JsValue, resamples: usize, seed: u32) -> JsResult<JsValue> {
     let definition = serde_wasm_bindgen::from_value(definition)?;
     plain(&metrics::bootstrap(id, ood, definition, resamples, seed, 0.95).map_err(sentence)?)
+}
+
+/// How a score differs from another, the baseline, of the same images in the same order: `{ differences, delong }`.
+///
+/// `differences` are those of the five metrics, the baseline's being subtracted, with 95% paired bootstrap intervals; `delong` is
+/// DeLong's test of the AUROC.
+#[wasm_bindgen]
+pub fn compare(
+    id: &[f64],
+    baseline_id: &[f64],
+    ood: &[f64],
+    baseline_ood: &[f64],
+    definition: JsValue,
+    resamples: usize,
+    seed: u32,
+) -> JsResult<Object> {
+    let (id, ood) = ([id, baseline_id], [ood, baseline_ood]);
+    let definition = serde_wasm_bindgen::from_value(definition)?;
+    let differences = metrics::paired_bootstrap(id, ood, definition, resamples, seed, 0.95).map_err(sentence)?;
+    let delong = metrics::delong(id, ood).map_err(sentence)?;
+    Ok(object(&[("differences", plain(&differences)?), ("delong", plain(&delong)?)]))
 }
 
 /// What the plots of two sets of scores need: at most `points` points a curve, `bins` bins over both sets' range.

@@ -236,6 +236,66 @@ test("exported scores run again on the command line, and tables are the command 
   }
 }));
 
+/** What stands in the comparison's row, once it is there: differences with their ends, and DeLong's p. */
+async function compared(page, baseline) {
+  await page.locator("#comparison th", { hasText: `minus ${baseline}` }).waitFor();
+  await shown(page);
+  const differences = await page.locator("#comparison [data-metric]").evaluateAll((cells) => cells.map(({ dataset, textContent }) =>
+    [dataset.metric, Number(dataset.value), textContent]));
+  return { differences, p: Number(await page.locator("#comparison-p").getAttribute("data-value")) };
+}
+
+/** Holds it against the command line's comparison `score`. */
+function assertCompared({ differences, p }, score, ...args) {
+  const { sets: [set] } = JSON.parse(cli("metrics", "--format", "json", ...args));
+  const expected = set.differences.find((row) => row.score === score);
+  const points = (fraction) => `${fraction > 0 ? "+" : ""}${(100 * fraction).toFixed(2)}`;
+  assert.equal(differences.length, 5);
+  for (const [metric, value, text] of differences) {
+    const { value: theirs, low, high } = expected[metric];
+    assert.ok(Math.abs(value - theirs) < 1e-12, `${metric}: ${value} is not ${theirs}`);
+    assert.equal(text, `${points(theirs)} ${points(low)} to ${points(high)}`);
+  }
+  assert.ok(Math.abs(p - expected.delong.p) < 1e-12, `${p} is not ${expected.delong.p}`);
+}
+
+test("two columns of the same files, and two scores of the same logits, are compared as by the command line", visit(async (page) => {
+  const folder = scratch(), at = (name, contents) => {
+    write(join(folder, name), contents);
+    return join(folder, name);
+  };
+  const good = (values) => values.map((value, i) => value + Math.sin(i) / 4), poor = (values) => values.map((value, i) => value + 9 * Math.cos(5 * i));
+  const [id, ood] = [["id", ID], ["ood", OOD]].map(([name, values]) => ({
+    good: at(`${name}-good.txt`, text(good(values))), poor: at(`${name}-poor.txt`, text(poor(values))),
+    both: at(`${name}.csv`, `score,poor,image\n${values.map((_, i) => `${good(values)[i]},${poor(values)[i]},a`).join("\n")}\n`),
+  }));
+  await put(page, [id.both], [ood.both]);
+  await shown(page);
+  assert.equal(await page.locator("#comparison-words").textContent(), "");
+  assert.deepEqual(await page.locator("#eval-baseline option").allTextContents(), ["no other score", "poor", "image"]);
+  await page.selectOption("#eval-baseline", "poor");
+  assertCompared(await compared(page, "poor"), "scores", "--id", id.good, "--ood", ood.good, "--baseline-id", id.poor, "--baseline-ood", ood.poor);
+  assert.match(await page.locator("#comparison-words").textContent(), /By AUROC, score is better than poor .* chance would hardly .*\(p /);
+  await page.selectOption("#eval-baseline", "image");
+  await page.locator("#comparison-words", { hasText: "cannot be compared. id.csv, line 2, column `image`: expected a finite number, found a" }).waitFor();
+  assert.equal(await page.locator("#comparison table").count(), 0);
+  await page.selectOption("#eval-baseline", "");
+  await page.locator("#comparison-words").waitFor({ state: "hidden" });
+
+  await page.click("#eval-clear");
+  await put(page, [golden("id-1.npy")], [golden("ood-1.npy")]);
+  await shown(page);
+  await page.selectOption("#eval-score", "energy");
+  await page.selectOption("#eval-baseline", "entropy");
+  const files = ["--id", golden("id-1.npy"), "--ood", golden("ood-1.npy"), "--baseline", "entropy"];
+  assertCompared(await compared(page, "entropy"), "energy", ...files);
+  assert.match(await page.locator("#comparison-words").textContent(), /these images do not tell which is better/);
+  await page.click("#settings summary");
+  await page.selectOption("#definition", "openood");
+  await page.locator("#definition-words", { hasText: /share of in-distribution images rejected/ }).waitFor();
+  assertCompared(await compared(page, "entropy"), "energy", ...files, "--definition", "openood");
+}));
+
 /** The curves that `eloc evaluate` stores, of known images at 1 and others at 0, each spread over 2. */
 function withCurves(results) {
   const points = Array.from({ length: 41 }, (_, i) => 2 - i / 13.333333333333334)
@@ -281,6 +341,42 @@ test("the stored results are walked through before anything is dropped", visit(a
   assert.match(await page.locator("#plot-histogram").textContent(), /energy, higher is more known/);
   await page.selectOption("#export-form", "csv");
   assert.match(await downloaded(page, "#export-table"), /^score,fpr_at_95_tpr,/);
+
+  // The address brings set and score back, also to a page that is open.
+  const address = page.url(), choice = (id) => page.inputValue(id);
+  assert.match(address, /set=uniform/);
+  await page.evaluate(() => { location.hash = "#tab=evaluate"; });
+  await page.locator("#study-size", { hasText: `against ${results.ood[0].name} (` }).waitFor();
+  assert.deepEqual([await choice("#eval-ood-choice"), await choice("#eval-score")], [results.ood[0].name, "eloc"]);
+  await page.goto("about:blank");
+  await page.goto(address);
+  await until(page, ["ready"]);
+  assert.deepEqual(await shown(page, "measured"), results.ood[uniform].scores.map(numbers));
+  assert.deepEqual([await choice("#eval-ood-choice"), await choice("#eval-score")], ["uniform", "energy"]);
+
+  // The means of near and far sets, and of those that the visitor calls so.
+  const mean = async (group, names) => {
+    const found = await page.locator(`#eval-summary [data-group=${group}] [data-metric]`).evaluateAll((cells) => cells.map(({ dataset }) => Number(dataset.value)));
+    const rows = results.ood.filter(({ name }) => names.includes(name)).map(({ scores }) => numbers(scores.find(({ score }) => score === "energy")).slice(1));
+    assert.equal(rows.length, names.length);
+    found.forEach((value, i) => assert.ok(Math.abs(value - rows.reduce((sum, row) => sum + row[i], 0) / rows.length) < 1e-12, `${group} ${i}`));
+    assert.equal(found.length, 5);
+  };
+  const near = ["Imagenet", "Imagenet_resize", "Imagenet_smooth", "cifar100"], far = results.ood.map(({ name }) => name).filter((name) => !near.includes(name));
+  await mean("near", near);
+  await mean("far", far);
+  const group = (name) => page.getByLabel(`Group of ${name}`, { exact: true });
+  for (const name of near.slice(1)) await group(name).selectOption("");
+  await group("gaussian").selectOption("near");
+  await mean("near", ["Imagenet", "gaussian"]);
+  await mean("far", far.filter((name) => name !== "gaussian"));
+  for (const name of ["Imagenet", "gaussian"]) await group(name).selectOption("far");
+  assert.equal(await page.locator("#eval-summary [data-group=near]").count(), 0);
+  // New numbers leave a list alone that the visitor has in hand.
+  await group("gaussian").focus();
+  await page.selectOption("#eval-ood-choice", { index: 0 });
+  await page.selectOption("#eval-ood-choice", { index: uniform });
+  assert.equal(await page.evaluate(() => document.activeElement.ariaLabel), "Group of gaussian");
 
   // What is dropped stands beside it.
   const folder = scratch(), paths = ["id", "ood"].map((name) => join(folder, `${name}.txt`));

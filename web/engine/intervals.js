@@ -1,5 +1,5 @@
-// Bootstrap intervals of a study's scores: one score after the other, in a worker of their own, since those of many images take
-// seconds.
+// Bootstrap intervals of a study's scores, one score after the other, and of the difference of two scores: in a worker of their own,
+// since those of many images take seconds.
 
 /** Settings of the bootstrap, the command line's; fewer resamples while scores still come in. */
 export const RESAMPLES = { live: 200, final: 1000 };
@@ -58,5 +58,37 @@ export class Intervals {
       this.#state = { key, family, values };
       job.show();
     }
+  }
+}
+
+/** How two scores of one study differ, until others are compared. */
+export class Comparison {
+  #analyst;
+  #state = { key: "", found: null };
+
+  /** @param {import("./analyst.js").Analyst} analyst as that of the intervals */
+  constructor(analyst) { this.#analyst = analyst; }
+
+  /** What is known of the comparison `key`; null while that is nothing. @returns {{ differences, delong } | { error: string } | null} */
+  known(key) { return this.#state.key === key ? this.#state.found : null; }
+
+  /**
+   * Compares two scores, unless that is known or under way.
+   * @param {{ key: string, definition: string, pair: { id: Float64Array, ood: Float64Array } }} study
+   * @param {() => Promise<{ id: Float64Array, ood: Float64Array }>} baseline reads what is subtracted
+   * @param {() => void} done is called once that is known
+   */
+  async fill({ key, definition, pair }, baseline, done) {
+    if (this.#state.key === key) return;
+    this.#state = { key, found: null };
+    let found;
+    try {
+      found = await this.#analyst.ask("compare", { pair, baseline: await baseline(), definition, resamples: RESAMPLES.final, seed: SEED });
+    } catch ({ message }) {
+      found = { error: message };
+    }
+    if (this.#state.key !== key) return;
+    this.#state = { key, found };
+    done();
   }
 }

@@ -97,9 +97,9 @@ export class ScoreFiles {
     return JSON.stringify([of(this.id), of(this.ood), this.column, this.known]);
   }
 
-  /** The scores of both sides. @returns {Promise<import("./study.js").SidedScore[]>} */
-  async read(analyst) {
-    const { column, known, id, ood } = this;
+  /** The scores of both sides, of another column where that is given. @returns {Promise<import("./study.js").SidedScore[]>} */
+  async read(analyst, column = this.column) {
+    const { known, id, ood } = this;
     if (!column && this.columns.length === 0) {
       const { name, columns } = [...id, ...ood].find(({ kind }) => kind === "columns");
       throw new Error(`${name}: expected a column that the other files have, too, found ${columns.map((text) => `\`${text}\``).join(", ")}`);

@@ -58,10 +58,16 @@ export async function measure(analyst, scores, shown, definition, known = null) 
   return { rows, curves, id: pair.id.slice().sort(), ood: pair.ood.slice().sort() };
 }
 
-/** Metrics of the ensemble's score. */
-export async function elocMetrics(analyst, idSet, oodSet, size, definition) {
-  const [metrics] = await analyst.ask("metrics", { pairs: [pairOf(idSet, oodSet, size, "eloc")], definition });
+/** Metrics of one score of two image sets. */
+export async function metricsOf(analyst, idSet, oodSet, size, score, definition) {
+  const [metrics] = await analyst.ask("metrics", { pairs: [pairOf(idSet, oodSet, size, score)], definition });
   return metrics;
+}
+
+/** The mean of each metric over several sets; null where one of them has none. */
+export function meanOf(sets) {
+  const mean = (values) => (values.every((value) => value != null) ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
+  return Object.fromEntries(METRICS.map(([key]) => [key, mean(sets.map((metrics) => metrics[key]))]));
 }
 
 /** Values of a score on both sides, as far as `size` says. */

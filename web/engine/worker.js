@@ -1,7 +1,8 @@
 // The page's only worker script, in one of three roles, each in a worker of its own:
 //   runner   owns the device and the networks: logits and input gradients;
 //   reader   reads dropped files for one import job and ends with it;
-//   analyst  arithmetic: scores from logits or from files of scores, metrics, intervals, curves, generated images.
+//   analyst  arithmetic: scores from logits or from files of scores, metrics, intervals, comparisons,
+//            curves, generated images.
 //
 // In: { id, type, input }. Out: { id, result } or { id, error: { message, fatal } }, and { event, ... } without an
 // id for what nobody asked for. `fatal` means that this worker is of no more use.
@@ -67,6 +68,9 @@ const ANSWERS = {
     return pairs.map(({ id, ood }) => attempt(() => eloc.metrics(id, ood, definition)));
   },
   intervals({ id, ood, definition, resamples, seed }) { return eloc.intervals(id, ood, definition, resamples, seed); },
+  compare({ pair, baseline, definition, resamples, seed }) {
+    return eloc.compare(pair.id, baseline.id, pair.ood, baseline.ood, definition, resamples, seed);
+  },
   curves({ id, ood, bins, points }) { return eloc.curves(id, ood, bins, points); },
   async scoreFile({ file, name }) { return eloc.scoreFile(name, await bytesOf(file, name)); },
   async scorePairs({ id, ood, known }) {

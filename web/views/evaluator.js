@@ -1,6 +1,6 @@
 // The evaluator: shows one of three studies, the walk through stored results, the visitor's images or the visitor's scores, and
 // gives the files to take away. The two sides are where images and files of scores come in.
-import { Intervals } from "../engine/intervals.js";
+import { Comparison, Intervals } from "../engine/intervals.js";
 import { parted } from "../engine/scorefiles.js";
 import { tableOf } from "../engine/study.js";
 import { byId, el, onClick, write } from "./dom.js";
@@ -46,10 +46,11 @@ export class Evaluator {
       otherShown: () => this.#view.forgetThreshold(),
       removed: closeDetails,
     });
+    const background = () => ({ intervals: new Intervals(resampler), comparison: new Comparison(resampler) });
     this.#sources = {
       measured: new WalkThrough(scorer, on),
-      images: new ImageStudy({ scorer, analyst, statistician, intervals: new Intervals(resampler), importer, sides: this.#sides }, on),
-      scores: new ScoreStudy({ statistician, intervals: new Intervals(resampler) }, on),
+      images: new ImageStudy({ scorer, analyst, statistician, importer, sides: this.#sides, ...background() }, on),
+      scores: new ScoreStudy({ statistician, ...background() }, on),
     };
     this.#bind();
     this.#offer();
@@ -73,6 +74,7 @@ export class Evaluator {
   /** Other scores are to be shown, or the same of other networks or settings. */
   otherScores() {
     this.#view.forgetThreshold();
+    this.#offer();
     this.update();
   }
 
@@ -101,14 +103,11 @@ export class Evaluator {
       });
     }
     for (const kind of Object.keys(this.#sources)) byId(`show-${kind}`).addEventListener("input", () => this.#turnTo(kind));
-    byId("eval-ood-choice").addEventListener("input", () => {
-      this.#source.set = byId("eval-ood-choice").selectedIndex;
-      this.otherScores();
-    });
-    byId("eval-score").addEventListener("input", () => {
-      this.#source.score = byId("eval-score").value;
-      this.otherScores();
-    });
+    byId("eval-ood-choice").addEventListener("input", ({ target }) => { this.#source.set = target.selectedIndex; });
+    for (const name of ["score", "baseline"]) {
+      // The first of each stands for what the address does not say.
+      byId(`eval-${name}`).addEventListener("input", ({ target }) => settings.set({ [name]: target.selectedIndex === 0 ? null : target.value }));
+    }
     onClick(byId("export-json"), () => this.#exported(() => this.#source.exports.json && this.#source.exportJson()));
     byId("export-eval-csv").addEventListener("click", () => this.#sources.images.exportCsv());
     onClick(byId("export-table"), () => this.#exported(() => this.#exportTable(byId("export-form").value)));
@@ -140,11 +139,15 @@ export class Evaluator {
     }
     if (!this.#sources) return;
     byId("show").hidden = !this.#sources.images.available && !this.#sources.scores.available;
-    const { sets, set, scores, score, exports } = this.#source;
-    fill(byId("eval-ood-choice"), sets.map((name) => ["", name]));
+    const { sets, set, scores, score, baselines, exports } = this.#source;
+    fill(byId("eval-ood-choice"), sets.map((name) => [name, name]));
     byId("eval-ood-choice").selectedIndex = set;
     fill(byId("eval-score"), scores.map(({ id, label }) => [id, label]));
     byId("eval-score").value = score;
+    const others = [{ id: "", label: "no other score" }, ...baselines];
+    fill(byId("eval-baseline"), others.map(({ id, label }) => [id, label]));
+    byId("eval-baseline").value = settings.chosen("baseline", others);
+    byId("eval-baseline-label").hidden = baselines.length === 0;
     byId("scores-options").hidden = this.#current !== "scores";
     byId("export-json").disabled = !exports.json;
     byId("export-eval-csv").disabled = !this.#sources.images.exports.csv;
@@ -188,5 +191,5 @@ function fill(select, options) {
   const state = JSON.stringify(options);
   if (select.dataset.filled === state) return;
   select.dataset.filled = state;
-  select.replaceChildren(...options.map(([value, text]) => el("option", value ? { value } : {}, text)));
+  select.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
 }

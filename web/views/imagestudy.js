@@ -1,12 +1,13 @@
 // The study of images that the visitor put on two sides, kept up to date while they are scored.
-import { METRICS, acceptedShare, elocMetrics, extent, measure, scoresOf } from "../engine/study.js";
-import { byId, table, throttled } from "./dom.js";
+import { acceptedShare, extent, measure, metricsOf, scoresOf } from "../engine/study.js";
+import { throttled } from "./dom.js";
 import { csvOf, download, evaluationOf } from "./export.js";
 import { Mistakes } from "./mistakes.js";
 import { setNotes } from "./notes.js";
 import { settings } from "./settings.js";
+import { Summary } from "./summary.js";
 import { calibrated } from "./verdict.js";
-import { json, percent, plural } from "./words.js";
+import { json, plural } from "./words.js";
 
 export class ImageStudy {
   kind = "images";
@@ -14,21 +15,22 @@ export class ImageStudy {
   #analyst;
   #statistician;
   #intervals;
+  #comparison;
   #importer;
   #sides;
   #on;
-  #score = "eloc";
+  #summary = new Summary();
   #working = false;
   #again = false;
   #folds = 0;
 
   /**
-   * @param {{ scorer, analyst, statistician, intervals, importer, sides }} parts
+   * @param {{ scorer, analyst, statistician, intervals, comparison, importer, sides }} parts
    * @param {import("./studyview.js").Events} on
    */
-  constructor({ scorer, analyst, statistician, intervals, importer, sides }, on) {
+  constructor({ scorer, analyst, statistician, intervals, comparison, importer, sides }, on) {
     [this.#scorer, this.#analyst, this.#statistician, this.#intervals] = [scorer, analyst, statistician, intervals];
-    [this.#importer, this.#sides, this.#on] = [importer, sides, on];
+    [this.#comparison, this.#importer, this.#sides, this.#on] = [comparison, importer, sides, on];
     this.update = throttled(() => this.#update(), 700);
   }
 
@@ -36,10 +38,13 @@ export class ImageStudy {
   get empty() { return "The metrics appear here once both sides have scored images."; }
   get sets() { return this.#sides.oodSets.map(({ name }) => name); }
   get set() { return this.#sides.oodSets.indexOf(this.#sides.oodSet); }
-  set set(index) { this.#sides.choose(this.#sides.oodSets[index]); }
+  set set(index) {
+    this.#sides.choose(this.#sides.oodSets[index]);
+    this.update();
+  }
   get scores() { return this.#scorer.ensemble ? this.#scorer.scoreNames : []; }
-  get score() { return this.#score; }
-  set score(id) { this.#score = id; }
+  get score() { return settings.chosen("score", this.scores); }
+  get baselines() { return this.scores.filter(({ id }) => id !== this.score); }
 
   /** Exports wait for the last score: a file must say what all folds say. */
   get exports() {
@@ -81,7 +86,7 @@ export class ImageStudy {
     const { idSet, oodSet } = this.#sides;
     const size = ensemble && idSet && oodSet && extent(idSet, oodSet, ensemble.manifest.folds.length);
     if (!size) return this.#on.show(this, null);
-    const definition = settings.get("definition"), score = this.#score;
+    const definition = settings.get("definition"), score = this.score;
     const reading = this.#importer.reads(idSet) || this.#importer.reads(oodSet);
     const busy = reading || size.id < idSet.count || size.ood < oodSet.count || size.folds < ensemble.manifest.folds.length;
     const generation = () => `${idSet.generation}|${oodSet.generation}`;
@@ -95,9 +100,11 @@ export class ImageStudy {
     if (this.#folds !== size.folds) this.#on.otherScores();
     this.#folds = size.folds;
     const family = [made, definition, size.folds].join("|"), key = `${family}|${size.id}|${size.ood}|${busy}`;
-    const label = scoreNames.find(({ id }) => id === score).label;
+    const of = (id) => scores.find((other) => other.id === id);
+    const { label, pair } = of(score), baseline = of(settings.chosen("baseline", [{ id: "" }, ...this.baselines]));
+    const comparedKey = `${key}|${score}|${baseline?.id}`;
     const show = () => {
-      const intervals = this.#intervals.known(key, family, busy);
+      const intervals = this.#intervals.known(key, family, busy), found = this.#comparison.known(comparedKey);
       this.#on.show(this, {
         kind: this.kind, rows: rows.map((row) => ({ ...row, intervals: intervals[row.id] })), curves: study.curves,
         names: { id: idSet.name, ood: oodSet.name }, counts: { id: size.id, ood: size.ood }, shown: score, label, definition,
@@ -106,12 +113,14 @@ export class ImageStudy {
         // It holds for all folds and the networks' own settings only.
         calibrated: score === "eloc" && calibrated(this.#scorer) && size.folds === ensemble.manifest.folds.length ? ensemble.manifest.threshold : null,
         // Final: every image is scored by all folds, and the intervals have all their resamples.
-        thinned: false, final: !busy && rows.every(({ id }) => id in intervals),
+        thinned: false, final: !busy && rows.every(({ id }) => id in intervals) && (!baseline || Boolean(found)),
+        comparison: baseline ? { score: label, baseline: baseline.label, found } : null,
         mistakes: Mistakes.of(idSet, oodSet, size, score),
       });
     };
     show();
-    await this.#summary(idSet, ensemble.manifest.folds.length, definition);
+    await this.#everySet(idSet, ensemble.manifest.folds.length, { id: score, label }, definition);
+    if (baseline && !busy) this.#comparison.fill({ key: comparedKey, definition, pair }, async () => baseline.pair, () => this.update());
     const wanted = busy ? scores.filter(({ id }) => id === "eloc") : scores;
     const fill = this.#intervals.fill({ key, family, scores: wanted, definition, final: !busy }, current, show);
     // While images come, each round has its intervals; the last ones may take long, and stand in nobody's way.
@@ -126,18 +135,14 @@ export class ImageStudy {
       (busy ? " Not everything is scored yet." : "");
   }
 
-  /** The ensemble's score on every out-of-distribution set. */
-  async #summary(idSet, folds, definition) {
+  /** One score on every out-of-distribution set, of which there are several. */
+  async #everySet(idSet, folds, { id, label }, definition) {
     const rows = [];
     for (const set of this.#sides.oodSets) {
       const size = extent(idSet, set, folds);
       if (!size) continue;
-      const metrics = await elocMetrics(this.#statistician, idSet, set, size, definition);
-      rows.push([set.name, String(size.ood), ...METRICS.map(([key]) => percent(metrics[key]))]);
+      rows.push({ name: set.name, images: size.ood, metrics: await metricsOf(this.#statistician, idSet, set, size, id, definition) });
     }
-    if (!this.#on.wants(this)) return;
-    byId("eval-summary").replaceChildren(rows.length > 1
-      ? table("ELOC on every set, in percent", ["Out-of-distribution set", "Images", ...METRICS.map(([, label]) => label)], rows)
-      : "");
+    if (this.#on.wants(this)) this.#summary.show(label, rows.length > 1 ? rows : []);
   }
 }

@@ -13,9 +13,9 @@ export class ScoreStudy {
   kind = "scores";
   #statistician;
   #intervals;
+  #comparison;
   #on;
   #files = new ScoreFiles();
-  #score = "";
   /** The scores of the files as they are now, by their key. */
   #read = { key: "", scores: [] };
   /** The metrics of these scores, by the files' key and the definition. */
@@ -23,9 +23,9 @@ export class ScoreStudy {
   #shown = null;
   #turn = Promise.resolve();
 
-  /** @param {{ statistician, intervals }} parts @param {import("./studyview.js").Events} on */
-  constructor({ statistician, intervals }, on) {
-    [this.#statistician, this.#intervals, this.#on] = [statistician, intervals, on];
+  /** @param {{ statistician, intervals, comparison }} parts @param {import("./studyview.js").Events} on */
+  constructor({ statistician, intervals, comparison }, on) {
+    [this.#statistician, this.#intervals, this.#comparison, this.#on] = [statistician, intervals, comparison, on];
     byId("score-known").addEventListener("input", () => this.#switch(byId("score-known").value));
     byId("score-column").addEventListener("input", () => {
       this.#files.column = byId("score-column").value;
@@ -47,8 +47,13 @@ export class ScoreStudy {
   get set() { return 0; }
   set set(_) {}
   get scores() { return this.#read.scores; }
-  get score() { return this.#score; }
-  set score(id) { this.#score = id; }
+  get score() { return settings.chosen("score", this.scores); }
+  /** The other scores of the same logits, or the other columns of the same files. */
+  get baselines() {
+    if (this.scores.length > 1) return this.scores.filter(({ id }) => id !== this.score);
+    const { column, columns } = this.#files;
+    return column ? columns.filter((name) => name && name !== column).map((name) => ({ id: name, label: name })) : [];
+  }
   get exports() { return { json: Boolean(this.#shown?.final), csv: false }; }
 
   /** Takes files on the side "id" or "ood"; those that hold no scores are listed with their reason. @returns {Promise<boolean>} */
@@ -109,24 +114,25 @@ export class ScoreStudy {
       const scores = await files.read(this.#statistician);
       if (key !== this.#files.key) return;
       this.#read = { key, scores };
-      if (!scores.some(({ id }) => id === this.#score)) this.#score = scores[0].id;
       this.#on.listed();
     }
-    const { scores } = this.#read, score = this.#score;
+    const { scores } = this.#read, { score } = this;
     const family = `${key}|${definition}`;
     const study = await measure(this.#statistician, scores, score, definition, this.#metrics.family === family ? this.#metrics.known : null);
     this.#metrics = { family, known: study.rows.map(({ metrics }) => metrics) };
-    const current = () => key === this.#files.key && definition === settings.get("definition") && score === this.#score && this.#on.wants(this);
+    const current = () => key === this.#files.key && definition === settings.get("definition") && score === this.score && this.#on.wants(this);
     if (!current()) return;
+    const baseline = settings.chosen("baseline", [{ id: "" }, ...this.baselines]), comparedKey = `${family}|${score}|${baseline}`;
     const { names } = files, [{ pair }] = scores, counts = { id: pair.id.length, ood: pair.ood.length };
     const show = () => {
-      const intervals = this.#intervals.known(family, family, false);
+      const intervals = this.#intervals.known(family, family, false), found = this.#comparison.known(comparedKey);
       this.#shown = {
         kind: this.kind, names, counts, shown: score, definition, curves: study.curves,
         rows: study.rows.map((row) => ({ ...row, intervals: intervals[row.id] })),
         label: files.known === "lower" ? `${score}, negated` : score,
         sentence: `${names.id} (${plural(counts.id, "image")}) against ${names.ood} (${plural(counts.ood, "image")}).`,
-        notes: [], calibrated: null, thinned: false, final: scores.every(({ id }) => id in intervals),
+        notes: [], calibrated: null, thinned: false, final: scores.every(({ id }) => id in intervals) && (!baseline || Boolean(found)),
+        comparison: baseline ? { score: scores.length > 1 ? score : files.column, baseline, found } : null,
         at: (threshold) => ({ tpr: acceptedShare(study.id, threshold), fpr: acceptedShare(study.ood, threshold) }),
       };
       this.#on.show(this, this.#shown);
@@ -134,6 +140,11 @@ export class ScoreStudy {
     };
     show();
     this.#offerSwitch(study.rows);
+    if (baseline) {
+      const { pair } = scores.find(({ id }) => id === score), other = scores.find(({ id }) => id === baseline);
+      const read = async () => other?.pair ?? (await files.read(this.#statistician, baseline))[0].pair;
+      this.#comparison.fill({ key: comparedKey, definition, pair }, read, () => this.update());
+    }
     this.#intervals.fill({ key: family, family, scores, definition, final: true }, current, show)
       .catch((error) => this.#on.failed(this, error));
   }

@@ -7,6 +7,8 @@ export const ODIN = ["temperature", "epsilon", "gradient"];
 const DEFAULTS = {
   weights: null, epsilon: null, temperature: null, gradient: null,
   definition: "standard", tab: "score", sort: "added",
+  // The evaluator's; null stands for the first set and score, and no other score beside it.
+  set: null, score: null, baseline: null,
 };
 
 /** Largest epsilon offered, in units of the 0..1 pixel range; five times the published 0.002. */
@@ -21,6 +23,7 @@ const VALID = {
   gradient: (text) => (["cross-entropy", "entropy"].includes(text) ? text : undefined),
   definition: (text) => (["standard", "reference", "openood"].includes(text) ? text : undefined),
   tab: (text) => (["score", "evaluate", "device"].includes(text) ? text : undefined),
+  set: name, score: name, baseline: name,
   sort: (text) => (/^(added|score|name|class|verdict)(-down)?$/.test(text) ? text : undefined),
 };
 
@@ -51,6 +54,12 @@ class Settings extends EventTarget {
       // Some browsers refuse the hundredth change of the address in half a minute; the setting holds without.
     }
     this.#announce(names);
+  }
+
+  /** What is chosen of some options, by its id: the first one, where the address names none of them. */
+  chosen(name, options) {
+    const id = this.get(name);
+    return options.some((option) => option.id === id) ? id : options[0]?.id;
   }
 
   /** The detector's settings: the manifest's, where nobody chose others. */
@@ -99,3 +108,6 @@ function number(text, low, high) {
   const value = Number(text);
   return text !== "" && value >= low && value <= high ? value : undefined;
 }
+
+/** A name that is only ever looked for. */
+function name(text) { return text.length <= 200 ? text : undefined; }

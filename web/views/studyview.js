@@ -1,5 +1,6 @@
 // Shows one study, of whatever origin: the metric table, the plots with their tables, and the threshold.
 import { METRICS } from "../engine/study.js";
+import { showComparison } from "./comparison.js";
 import { byId, el, table, write } from "./dom.js";
 import { downloadPlot } from "./export.js";
 import { histogramPlot, precisionRecallPlot, rocPlot } from "./plot.js";
@@ -25,6 +26,8 @@ const STEPS = 1000;
  * @property {((threshold: number) => { tpr: number, fpr: number }) | null} at shares of both sides from a threshold on
  * @property {number | null} calibrated the networks' own threshold, where it holds
  * @property {boolean} thinned whether the curves have only a few of their points
+ * @property {{ score: string, baseline: string, found: object | null } | null} comparison of the score with another, in words, and
+ *   what came of it
  * @property {boolean} final whether nothing more comes
  */
 
@@ -84,6 +87,7 @@ export class StudyView {
     write(byId("study-size"), study.sentence);
     byId("study-notes").replaceChildren(...study.notes.map((text) => el("p", { class: "note" }, text)));
     this.#metricTable();
+    showComparison(study.comparison);
     this.#words();
     byId("curves").hidden = !study.curves;
     if (!study.curves) return this.#thresholdMoved(study, NaN);

@@ -1,10 +1,12 @@
 // The walk through what the command line measured for the networks in use: there before anything is dropped.
 import { measuredStudy } from "../engine/measured.js";
-import { METRICS } from "../engine/study.js";
-import { byId, table } from "./dom.js";
 import { setNotes } from "./notes.js";
-import { calibrated } from "./verdict.js";
-import { percent, plural } from "./words.js";
+import { settings } from "./settings.js";
+import { Summary } from "./summary.js";
+import { plural } from "./words.js";
+
+/** Sets of photographs of the same kind as the known ones, of other classes; all others are far. */
+const NEAR = /^(cifar10|cifar100|Imagenet.*)$/;
 
 export class WalkThrough {
   kind = "measured";
@@ -12,8 +14,7 @@ export class WalkThrough {
   #on;
   /** As stored with the networks in use; null where nothing is, undefined while that is not known. */
   #results;
-  #set = 0;
-  #score = "eloc";
+  #summary = new Summary((name) => (NEAR.test(name) ? "near" : "far"));
 
   /** @param {import("./studyview.js").Events} on */
   constructor(scorer, on) { [this.#scorer, this.#on] = [scorer, on]; }
@@ -21,7 +22,6 @@ export class WalkThrough {
   /** Takes other results; null and undefined as above. */
   take(results) {
     this.#results = results;
-    if (this.#set >= this.sets.length) this.#set = 0;
     this.#on.listed();
     this.update();
   }
@@ -33,20 +33,21 @@ export class WalkThrough {
   get sets() {
     return this.#results?.ood.map(({ name, epsilon }) => (epsilon === undefined ? name : `${name}, epsilon ${epsilon}`)) ?? [];
   }
-  get set() { return this.#set; }
-  set set(index) { this.#set = index; }
+  get set() { return Math.max(0, this.sets.indexOf(settings.get("set"))); }
+  set set(index) { settings.set({ set: index === 0 ? null : this.sets[index] }); }
   get scores() {
-    const measured = new Set(this.#results?.ood[this.#set]?.scores.map(({ score }) => score));
+    const measured = new Set(this.#results?.ood[this.set]?.scores.map(({ score }) => score));
     return this.#scorer.scoreNames.filter(({ id }) => measured.has(id));
   }
-  get score() { return this.scores.some(({ id }) => id === this.#score) ? this.#score : this.scores[0]?.id; }
-  set score(id) { this.#score = id; }
+  get score() { return settings.chosen("score", this.scores); }
+  /** Images cannot be paired: their scores are not stored. */
+  get baselines() { return []; }
   get exports() { return { json: false, csv: false }; }
 
   update() {
     if (!this.available) return this.#on.show(this, null);
     const { manifest } = this.#scorer.ensemble;
-    const measured = measuredStudy(this.#results, this.#set, this.score, this.#scorer.scoreNames);
+    const measured = measuredStudy(this.#results, this.set, this.score, this.#scorer.scoreNames);
     const { names, counts, rows, curves, shown } = measured;
     const same = ["temperature", "epsilon", "gradient"].every((name) => manifest.odin[name] === this.#results.odin[name]);
     this.#on.show(this, {
@@ -55,15 +56,10 @@ export class WalkThrough {
         (curves ? "" : " These results were stored without curves."),
       notes: setNotes(manifest.dataset, names.ood, rows),
       calibrated: shown === "eloc" && same ? manifest.threshold ?? null : null,
-      thinned: true, final: true,
+      thinned: true, final: true, comparison: null,
     });
-    const cells = this.#results.ood.map(({ name, images, scores }) => {
-      const { score: _, ...metrics } = scores.find(({ score }) => score === shown);
-      return [name, String(images), ...METRICS.map(([key]) => percent(metrics[key]))];
-    });
-    if (this.#on.wants(this)) {
-      byId("eval-summary").replaceChildren(
-        table(`${measured.label} on every set, in percent`, ["Out-of-distribution set", "Images", ...METRICS.map(([, label]) => label)], cells));
-    }
+    if (!this.#on.wants(this)) return;
+    this.#summary.show(measured.label, this.#results.ood.map(({ name, images, scores }) =>
+      ({ name, images, metrics: scores.find(({ score }) => score === shown) })));
   }
 }

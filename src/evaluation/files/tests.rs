@@ -280,6 +280,8 @@ fn columns_go_by_their_names() {
 fn columns_are_those_that_a_file_names() {
     let names = |name: &str, bytes: &[u8]| columns(name, bytes).unwrap();
     assert_eq!(names("s.csv", b"msp,\"a, b\"\n1,2\n"), ["msp", "a, b"]);
+    // What follows the header is not looked at.
+    assert_eq!(names("s.csv", b"a,b\n\"1\n"), ["a", "b"]);
     assert_eq!(names("s.npz", OPENOOD), ["conf", "label", "pred"]);
     assert_eq!(names("s.txt", b"1\n"), [""; 0]);
     assert_eq!(names("s.npy", ID[0]), [""; 0]);

@@ -1,5 +1,7 @@
 //! Scores as text.
 
+use std::iter;
+
 use csv_core::ReadRecordResult;
 
 use super::contents::{some, wrong};
@@ -17,13 +19,12 @@ pub fn lines(name: &str, bytes: &[u8]) -> Result<Vec<f64>> {
 
 /// Names of the columns.
 pub fn columns(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
-    let mut records = records(name, &text(name, bytes)?)?.into_iter();
-    first(name, &mut records)
+    first(name, &mut records(name, &text(name, bytes)?))
 }
 
 /// The scores of a column.
 pub fn csv(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Vec<f64>> {
-    let mut records = records(name, &text(name, bytes)?)?.into_iter();
+    let mut records = records(name, &text(name, bytes)?);
     let columns = first(name, &mut records)?;
     let names = || columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ");
     let index = match column {
@@ -38,7 +39,8 @@ pub fn csv(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Vec<f64>> {
     if column.parse::<f64>().is_ok() {
         return Err(wrong(&format!("{name}, line 1"), "names of columns", column));
     }
-    let scores = records.map(|(line, record)| {
+    let scores = records.map(|record| {
+        let (line, record) = record?;
         let place = || format!("{name}, line {line}");
         if record.len() != columns.len() {
             return Err(wrong(&place(), &format!("{} columns", columns.len()), record.len()));
@@ -48,31 +50,34 @@ pub fn csv(name: &str, bytes: &[u8], column: Option<&str>) -> Result<Vec<f64>> {
     some(name, scores.collect::<Result<_>>()?)
 }
 
-fn first(name: &str, records: &mut impl Iterator<Item = (u64, Vec<String>)>) -> Result<Vec<String>> {
-    let (_, columns) = records.next().ok_or_else(|| wrong(name, "a line of column names", "none"))?;
-    Ok(columns)
+fn first(name: &str, records: &mut impl Iterator<Item = Result<Record>>) -> Result<Vec<String>> {
+    let record = records.next().unwrap_or_else(|| Err(wrong(name, "a line of column names", "none")));
+    record.map(|(_, columns)| columns)
 }
 
-/// The fields of each line that is not empty, with the line's number; quotes may hold commas and line breaks.
-fn records(name: &str, text: &str) -> Result<Vec<(u64, Vec<String>)>> {
+/// The number of a line, and its fields.
+type Record = (u64, Vec<String>);
+
+/// Each line that is not empty; quotes may hold commas and line breaks.
+fn records<'a>(name: &'a str, text: &str) -> impl Iterator<Item = Result<Record>> + use<'a> {
     // The reader takes a carriage return for the end, and counts line feeds. A line at the end is whole, too.
     let text = text.replace("\r\n", "\n") + "\n";
     let (mut fields, mut ends) = (vec![0; text.len()], vec![0; text.len()]);
-    let (mut reader, mut rest, mut records) = (csv_core::Reader::new(), text.as_bytes(), Vec::new());
-    loop {
-        let (result, read, written, count) = reader.read_record(rest, &mut fields, &mut ends);
-        rest = &rest[read..];
+    let (mut reader, mut start) = (csv_core::Reader::new(), 0);
+    iter::from_fn(move || {
+        let (result, read, written, count) = reader.read_record(&text.as_bytes()[start..], &mut fields, &mut ends);
+        start += read;
         match result {
             ReadRecordResult::Record => {
                 let starts = [0].into_iter().chain(ends[..count].iter().copied());
                 let field =
                     |(start, &end): (usize, &usize)| String::from_utf8_lossy(&fields[start..end]).trim().to_owned();
-                records.push((reader.line() - 1, starts.zip(&ends[..count]).map(field).collect()));
+                Some(Ok((reader.line() - 1, starts.zip(&ends[..count]).map(field).collect())))
             }
-            _ if written == 0 && count == 0 => return Ok(records),
-            _ => return Err(wrong(name, "a second quote for each", "one that does not end")),
+            _ if written == 0 && count == 0 => None,
+            _ => Some(Err(wrong(name, "a second quote for each", "one that does not end"))),
         }
-    }
+    })
 }
 
 fn number(text: &str, place: impl Fn() -> String) -> Result<f64> {
