@@ -197,7 +197,7 @@ fn scores_of_the_same_images_are_compared() {
     let files = ["id-1.npy", "--ood", "ood-1.npy"];
     let table = stdout(resampled("50", &files).args(["--baseline", "Max Softmax"]));
     let (_, differences) = table.split_once("\nood-1: each score minus max softmax on the same images").unwrap();
-    assert_eq!(differences.lines().filter(|line| line.contains('[')).count(), 5, "{table}");
+    assert_eq!(differences.lines().filter(|line| line.contains('[')).count(), 6, "{table}");
     refused(metrics_of(&files).args(["--baseline", "best"]), &["--baseline", "max softmax", "found best"]);
 
     let folder = scratch();
