@@ -295,6 +295,20 @@ fn correlate<I: Size, O: Size>(
                 }
             }
         }
+        // Where single channels are read, the four of a vector may belong to different taps.
+        let mut rows_of = Sequence::<u32>::new();
+        let mut columns_of = Sequence::<u32>::new();
+        let mut channels_of = Sequence::<u32>::new();
+        if comptime!(!wide[0]) {
+            #[unroll]
+            for part in 0..4usize {
+                let term = first + load_vector * 4 + comptime!(part as u32);
+                let tap = term / extent.inputs;
+                rows_of.push(tap / extent.kernel);
+                columns_of.push(tap % extent.kernel);
+                channels_of.push(term % extent.inputs * extent.by_channel);
+            }
+        }
         #[unroll]
         for pass in 0..passes {
             let (start, y, x) = (*starts.index(pass), *ys.index(pass), *xs.index(pass));
@@ -308,12 +322,10 @@ fn correlate<I: Size, O: Size>(
             } else {
                 #[unroll]
                 for part in 0..4usize {
-                    let term = first + load_vector * 4 + comptime!(part as u32);
-                    let (tap, channel) = (term / extent.inputs, term % extent.inputs);
-                    let (tap_y, tap_x) = (tap / extent.kernel, tap % extent.kernel);
+                    let (tap_y, tap_x) = (*rows_of.index(part), *columns_of.index(part));
                     let (pixel, is_met) = source(y + tap_y, x + tap_x, &extent, apart);
                     if is_met && tap_y < extent.kernel {
-                        let from = start + pixel * extent.by_pixel + channel * extent.by_channel;
+                        let from = start + pixel * extent.by_pixel + *channels_of.index(part);
                         value.insert(part, input[from as usize].extract(0usize));
                     }
                 }
