@@ -408,11 +408,15 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_are_the_softmax_of_the_mean_logits_of_the_folds_that_know_a_class() {
+    fn probabilities_are_those_of_the_folds_that_know_a_class() {
         with_outputs(|outputs| {
-            // Of the first image the folds' logits, less their means, are -1.5, 1.5 (classes 1, 0) and 0.5, -0.5 (2, 1).
-            assert_eq!(outputs.class_probabilities(0), scores::softmax(&[1.5, -1.0, 0.5], 1.0));
-            assert_eq!(outputs.class_probabilities(1), scores::softmax(&[0.0, 0.5, -1.0], 1.0));
+            // Logits 0, 3 of the classes 1, 0 and 1, 0 of the classes 2, 1.
+            let [a, b] = [3.0f64, 1.0].map(|x| ((1.0 + (-x).exp()).recip(), (1.0 + x.exp()).recip()));
+            let unscaled = [a.0, (a.1 * b.1).sqrt(), b.0];
+            let sum: f64 = unscaled.iter().sum();
+            for (found, expected) in outputs.class_probabilities(0).into_iter().zip(unscaled) {
+                assert!((found - expected / sum).abs() < 1e-7);
+            }
             assert_eq!(outputs.predictions(), [0, 1]);
         });
     }
@@ -420,8 +424,11 @@ mod tests {
     #[test]
     fn the_pooled_score_is_the_score_of_the_pooled_logits_of_the_perturbed_image() {
         with_outputs(|outputs| {
-            // -2, 2 (classes 1, 0) and 1, -1 (2, 1).
-            assert_eq!(outputs.scores(Score::ElocPooled)[0], scores::eloc(&[2.0, -1.5, 1.0], 10.0));
+            let ln_sigmoid = |x: f64| -(-x).exp().ln_1p();
+            // Of the first image 0, 4 and 2, 0.
+            let pooled = [ln_sigmoid(4.0), (ln_sigmoid(-4.0) + ln_sigmoid(-2.0)) / 2.0, ln_sigmoid(2.0)];
+            let expected = scores::eloc(&pooled.map(|logit| logit as f32), 10.0);
+            assert!((outputs.scores(Score::ElocPooled)[0] - expected).abs() < 1e-7);
         });
     }
 

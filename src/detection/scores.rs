@@ -119,11 +119,11 @@ pub fn mean_softmax(fold_logits: &[(&Fold, &[f32])], classes: usize) -> Vec<f64>
     mean
 }
 
-/// The ensemble's logits, one for each of `classes` classes: the mean, over the folds that know the class, of their logits less
-/// the mean of all of a fold's logits; minus infinity for a class that none of them knows.
+/// The ensemble's logits, one for each of `classes` classes: the mean, over the folds that know the class, of its log-probability
+/// `ln softmax(z)` there; minus infinity for a class that none of them knows.
 ///
-/// A fold says nothing about the classes that it leaves out, so that softmax of these gives probabilities that reach 1. Source:
-/// this project; for ordinary networks it is the mean of their centred logits.
+/// A fold says nothing about the classes that it leaves out, so that softmax of these gives probabilities that reach 1. Where all
+/// folds know all classes it is the logarithmic opinion pool (Genest and Zidek 1986).
 ///
 /// # Panics
 /// As [`mean_softmax`].
@@ -131,9 +131,9 @@ pub fn pooled_logits(fold_logits: &[(&Fold, &[f32])], classes: usize) -> Vec<f32
     let (mut sums, mut counts) = (vec![0.0; classes], vec![0u32; classes]);
     for (fold, logits) in fold_logits {
         assert_eq!(logits.len(), fold.kept.len(), "fold {}: one logit per kept class", fold.number);
-        let mean = logits.iter().map(|&logit| f64::from(logit)).sum::<f64>() / logits.len() as f64;
-        for (&class, &logit) in fold.kept.iter().zip(*logits) {
-            sums[class] += f64::from(logit) - mean;
+        let scaled = Scaled::new(logits, 1.0);
+        for (&class, offset) in fold.kept.iter().zip(&scaled.offsets) {
+            sums[class] += offset - scaled.log_partition;
             counts[class] += 1;
         }
     }
@@ -321,9 +321,13 @@ mod tests {
         let first = Fold { number: 1, left_out: vec![0, 3], kept: vec![2, 1] };
         let second = Fold { number: 2, left_out: vec![1, 3], kept: vec![0, 2] };
         let folds: [(&Fold, &[f32]); 2] = [(&first, &[3.0, 1.0]), (&second, &[-4.0, 6.0])];
-        // Centred: 1 and -1; -5 and 5.
         let pooled = pooled_logits(&folds, 4);
-        assert_eq!(pooled, [-5.0, -1.0, (1.0 + 5.0) / 2.0, f32::NEG_INFINITY]);
+        let ln = |logits: &[f32]| -> Vec<f64> { softmax(logits, 1.0).into_iter().map(f64::ln).collect() };
+        let (first, second) = (ln(&[3.0, 1.0]), ln(&[-4.0, 6.0]));
+        for (found, expected) in pooled.iter().zip([second[0], first[1], (first[0] + second[1]) / 2.0]) {
+            assert_close((*found).into(), expected, 1e-6, "pooled logit");
+        }
+        assert_eq!(pooled[3], f32::NEG_INFINITY);
         let p = softmax(&pooled, 1.0);
         assert_eq!(p[3], 0.0);
         // A class that no fold knows does not count.

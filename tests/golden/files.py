@@ -26,7 +26,7 @@ def scores(networks):
     """Every score of an ensemble's logits, a list of [n, classes]."""
     mean = numpy.mean([softmax(z) for z in networks], 0)
     tempered = [softmax(z / TEMPERATURE) for z in networks]
-    pooled = softmax(numpy.mean([z - z.mean(1, keepdims=True) for z in networks], 0) / TEMPERATURE)
+    pooled = softmax(numpy.mean([numpy.log(softmax(z)) for z in networks], 0) / TEMPERATURE)
     values = {
         "max softmax": mean.max(1),
         "max logit": numpy.mean([z.max(1) for z in networks], 0),

@@ -200,8 +200,8 @@ def ensemble(golden, classes):
         logits = golden[f"fold-{fold}.logits"].double()
         mean_softmax[:, kept[fold - 1]] += F.softmax(logits, 1) / FOLDS
         # Each class is known to all folds but one.
-        pooled[:, kept[fold - 1]] += (logits - logits.mean(1, keepdim=True)) / (FOLDS - 1)
-    check_argmax(pooled)
+        pooled[:, kept[fold - 1]] += F.log_softmax(logits, 1) / (FOLDS - 1)
+    check_argmax(mean_softmax)
     return {
         "score": sum(golden[f"fold-{fold}.score"] for fold in folds),
         "mean-softmax": mean_softmax,

@@ -65,7 +65,11 @@ impl Layer {
     /// With `weight` `[outputs, inputs, size, size]`, and `scale` and `shift` `[outputs]`.
     pub fn new(weight: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, geometry: Geometry, relu: bool) -> Self {
         let ready = <Dispatch as LayerOps>::pack(weight.clone().into_dispatch());
-        let weight = if ready.0.is_some() { Tensor::from_data(TensorData::zeros::<f32, _>([1, 1, 1, 1]), &weight.device()) } else { weight };
+        let weight = if ready.0.is_some() {
+            Tensor::from_data(TensorData::zeros::<f32, _>([1, 1, 1, 1]), &weight.device())
+        } else {
+            weight
+        };
         Layer { weight, scale, shift, options: Options { geometry, relu, tracked: false, packed: ready.0 } }
     }
 
