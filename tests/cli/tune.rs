@@ -45,8 +45,9 @@ fn a_setting_is_chosen_on_held_out_images_and_written_with_its_threshold() {
         assert!((aurocs.iter().sum::<f64>() / 7.0 - number(&trial["auroc"])).abs() < 1e-12);
     }
     // The highest is taken where it is better by more than the error, and the paper's otherwise.
-    let better = |a, b| if number(&a["auroc"]) > number(&b["auroc"]) { a } else { b };
-    let highest = trials.iter().rev().reduce(|a, b| better(b, a)).unwrap();
+    // The first of equal ones.
+    let auroc = |trial: &serde_json::Value| number(&trial["auroc"]);
+    let highest = trials.iter().rev().max_by(|a, b| auroc(a).total_cmp(&auroc(b))).unwrap();
     let [difference, error] = [0, 1].map(|index| number(&highest["difference"][index]));
     let chosen = if difference > error { highest } else { &trials[0] };
     for setting in ["epsilon", "temperature", "gradient"] {
