@@ -12,7 +12,7 @@ const CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 const MANIFEST = JSON.parse(readFileSync(join(WEIGHTS, "manifest.json")));
 const RANGE = Math.max(...MANIFEST.self_test) - Math.min(...MANIFEST.self_test), TOLERANCE = 6e-5 * RANGE, JUMP = 2e-3 * RANGE;
 
-/** A perturbation, which the shipped weights do without. */
+/** Another perturbation than that of the shipped weights. */
 const STEP = "0.002";
 
 let site;
