@@ -309,7 +309,7 @@ impl Image<'_> {
             Score::Eloc => outputs.perturbed(index).map(|(_, logits)| eloc(logits)).sum(),
             Score::ElocPooled => {
                 let logits: Vec<(&Fold, &[f32])> = outputs.perturbed(index).collect();
-                eloc(&scores::pooled_logits(&logits, outputs.classes))
+                scores::eloc(&scores::pooled_logits(&logits, outputs.classes), outputs.temperature)
             }
             Score::ElocUnperturbed => outputs.logits(index).map(|(_, logits)| eloc(logits)).sum(),
             Score::OdinFold1 => {
@@ -415,7 +415,7 @@ mod tests {
             let unscaled = [a.0, (a.1 * b.1).sqrt(), b.0];
             let sum: f64 = unscaled.iter().sum();
             for (found, expected) in outputs.class_probabilities(0).into_iter().zip(unscaled) {
-                assert!((found - expected / sum).abs() < 1e-7);
+                assert!((found - expected / sum).abs() < 1e-14);
             }
             assert_eq!(outputs.predictions(), [0, 1]);
         });
@@ -427,8 +427,8 @@ mod tests {
             let ln_sigmoid = |x: f64| -(-x).exp().ln_1p();
             // Of the first image 0, 4 and 2, 0.
             let pooled = [ln_sigmoid(4.0), (ln_sigmoid(-4.0) + ln_sigmoid(-2.0)) / 2.0, ln_sigmoid(2.0)];
-            let expected = scores::eloc(&pooled.map(|logit| logit as f32), 10.0);
-            assert!((outputs.scores(Score::ElocPooled)[0] - expected).abs() < 1e-7);
+            let expected = scores::eloc(&pooled, 10.0);
+            assert!((outputs.scores(Score::ElocPooled)[0] - expected).abs() < 1e-14);
         });
     }
 
