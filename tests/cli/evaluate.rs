@@ -201,7 +201,8 @@ fn epsilon_0_is_the_score_without_perturbation() {
     let (_, report) = evaluated(dir.path(), &["uniform:50", "gaussian:50"], &["--epsilon", "0"]);
     assert_eq!(report["odin"]["epsilon"], 0.0);
     for set in report["ood"].as_array().unwrap() {
-        let [perturbed, plain] = [0, 1].map(|row| METRICS.map(|metric| &set["scores"][row][metric]));
+        let rows = ["eloc", "eloc-unperturbed"].map(|score| SCORES.iter().position(|other| *other == score).unwrap());
+        let [perturbed, plain] = rows.map(|row| METRICS.map(|metric| &set["scores"][row][metric]));
         assert_eq!(perturbed, plain);
     }
 }

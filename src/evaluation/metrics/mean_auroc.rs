@@ -1,6 +1,6 @@
 //! The mean of several AUROCs of the same scores, and how sure a difference between two such means is.
 
-use super::delong::placements;
+use super::delong::{mean, placements};
 
 /// The images on one side of a comparison.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl MeanAuroc {
         for (weight, [id, ood]) in comparisons {
             assert!(!id.scores.is_empty() && !ood.scores.is_empty(), "images on both sides");
             let placements = placements(id.scores, ood.scores);
-            let area = super::mean(&placements.id);
+            let area = mean(&placements.id);
             auroc += weight * area;
             for (side, placements) in [(id, placements.id), (ood, placements.ood)] {
                 let share = weight / placements.len() as f64;
@@ -57,7 +57,10 @@ mod tests {
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
-    use super::{super::delong, *};
+    use super::{
+        super::delong::{delong, variance},
+        *,
+    };
 
     fn scores(count: usize, rng: &mut ChaCha8Rng) -> Vec<f64> {
         (0..count).map(|_| f64::from(rng.random_range(0..20))).collect()
@@ -106,8 +109,8 @@ mod tests {
             differences.push(clear.auroc - noisy.auroc);
             errors.push(clear.error_of_difference(&noisy));
         }
-        let spread = crate::evaluation::metrics::variance(&differences).unwrap().sqrt();
-        let error = crate::evaluation::metrics::mean(&errors);
+        let spread = variance(&differences).unwrap().sqrt();
+        let error = mean(&errors);
         assert!((error / spread - 1.0).abs() < 0.15, "{error} {spread}");
     }
 }
