@@ -171,7 +171,7 @@ test("CPU: of the pictures to try, the networks know the drawn things and not th
     assert.ok(known(false) <= 5, JSON.stringify(cards));
     for (const { score } of cards) assert.match(score, /^-?[\d.]+, known from 1$/);
     await page.click("#gallery-words summary");
-    assert.match(await page.locator("#gallery-words").textContent(), /1 is the threshold.*A high percentage does not mean a known image/s);
+    assert.match(await page.locator("#gallery-words").textContent(), /1 is the threshold.*A high percentage does\s+not mean a known image/s);
   }));
 
 test("CPU: cancelling stops the work within a second, and it can be gone on with",
