@@ -103,8 +103,8 @@ pub struct Trial {
     pub difference: (f64, f64),
 }
 
-/// The scores of in-distribution and of out-of-distribution images, each with the picture that it was made from.
-type Comparison = [(Vec<f64>, Vec<usize>); 2];
+/// In-distribution and out-of-distribution images.
+type Comparison<'a> = [Scored<'a>; 2];
 
 /// Name of the comparison by classes.
 const LEFT_OUT: &str = "left-out classes";
@@ -269,14 +269,13 @@ impl Trials<'_> {
             pictures.push((first..first + scores.len()).collect::<Vec<usize>>());
             next += scores.len();
         }
-        let against = |id: &[f64], score: usize| -> Vec<Comparison> {
-            let family = |(scores, pictures): (&[Vec<f64>; 2], &Vec<usize>)| {
-                [(id.to_vec(), held_out.clone()), (scores[score].clone(), pictures.clone())]
-            };
-            others.iter().zip(&pictures).map(family).collect()
+        let against = |score: usize| -> Vec<Vec<Comparison>> {
+            let known = Scored { scores: [&id_scores, &pooled_scores][score], pictures: &held_out };
+            let families = others.iter().zip(&pictures);
+            families.map(|(scores, pictures)| vec![[known, Scored { scores: &scores[score], pictures }]]).collect()
         };
         // What a fold makes of its own classes and of those it left out.
-        let mut by_fold: Vec<Comparison> = Vec::new();
+        let mut by_fold: Vec<[(Vec<f64>, Vec<usize>); 2]> = Vec::new();
         for (member, scores) in self.members.iter().zip(&fold_scores) {
             let (kept, left_out) = member.fold.partition(&self.held_out.labels);
             if !(kept.is_empty() || left_out.is_empty()) {
@@ -284,12 +283,12 @@ impl Trials<'_> {
                     .push([kept, left_out].map(|images| (images.iter().map(|&image| scores[image]).collect(), images)));
             }
         }
-        let mut groups: Vec<Vec<Comparison>> = Vec::new();
-        if !by_fold.is_empty() {
-            groups.push(by_fold);
-        }
-        groups.extend(against(&id_scores, 0).into_iter().map(|comparison| vec![comparison]));
-        let pooled: Vec<_> = against(&pooled_scores, 1).into_iter().map(|comparison| vec![comparison]).collect();
+        let by_fold =
+            by_fold.iter().map(|sides| sides.each_ref().map(|(scores, pictures)| Scored { scores, pictures }));
+        let by_fold: Vec<Comparison> = by_fold.collect();
+        let mut groups = if by_fold.is_empty() { Vec::new() } else { vec![by_fold] };
+        groups.extend(against(0));
+        let pooled = against(1);
         let aurocs = groups.iter().map(|group| mean(std::slice::from_ref(group), next).auroc).collect();
         self.done.push(Done { odin, mean: mean(&groups, next), aurocs, pooled: mean(&pooled, next), id_scores });
         Ok(())
@@ -335,9 +334,7 @@ fn mean(groups: &[Vec<Comparison>], pictures: usize) -> MeanAuroc {
     let mut comparisons = Vec::new();
     for group in groups {
         let weight = 1.0 / (groups.len() * group.len()) as f64;
-        for sides in group {
-            comparisons.push((weight, sides.each_ref().map(|(scores, pictures)| Scored { scores, pictures })));
-        }
+        comparisons.extend(group.iter().map(|&sides| (weight, sides)));
     }
     MeanAuroc::new(&comparisons, pictures)
 }

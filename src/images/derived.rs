@@ -1,17 +1,18 @@
 //! Images made of others, which have their colours and details but are none of their kind: out-of-distribution images near a
 //! data set, for which no other data set is needed.
 
-use rand::{Rng, SeedableRng, seq::SliceRandom};
-use rand_chacha::ChaCha8Rng;
+use rand::{Rng, seq::SliceRandom};
 
-use super::image::{CHANNELS, PIXELS, SIDE};
+use super::{
+    image::{CHANNELS, PIXELS, SIDE},
+    synthetic::image_rng,
+};
 
 /// Each of `images` `[n, 3, 32, 32]` cut into 2 x 2, 4 x 4 or 8 x 8 pieces, in turn, that lie in another order.
 pub fn jigsaw(images: &[u8], seed: u64) -> Vec<u8> {
     let mut out = vec![0; images.len()];
     for (index, (image, out)) in images.chunks_exact(PIXELS).zip(out.chunks_exact_mut(PIXELS)).enumerate() {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(index as u64);
+        let mut rng = image_rng(seed, index);
         let pieces = [2, 4, 8][index % 3];
         let side = SIDE / pieces;
         let mut order: Vec<usize> = (0..pieces * pieces).collect();
@@ -35,8 +36,7 @@ pub fn point_sampled(images: &[u8], seed: u64) -> Vec<u8> {
     let (count, half) = (images.len() / PIXELS, SIDE / 2);
     let mut out = vec![0; images.len()];
     for (index, out) in out.chunks_exact_mut(PIXELS).enumerate() {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(index as u64);
+        let mut rng = image_rng(seed, index);
         let first: [usize; 2] = std::array::from_fn(|_| rng.random_range(0..2_u32) as usize);
         for (at, value) in out.iter_mut().enumerate() {
             let (channel, y, x) = (at / (SIDE * SIDE), at / SIDE % SIDE, at % SIDE);

@@ -5,7 +5,8 @@
 //! accepted when its score is at least the threshold.
 //!
 //! [`metrics`] is the way in. Intervals come from [`bootstrap()`]; [`paired_bootstrap`] and [`delong()`] tell whether two scores of
-//! the same images differ, [`MeanAuroc`] whether they do over several sets. Plots come from [`roc_curve`], [`pr_curve`] and [`histogram`], or with less detail from [`outline()`].
+//! the same images differ, [`MeanAuroc`] whether they do over several sets. Plots come from [`roc_curve`], [`pr_curve`] and
+//! [`histogram`], or with less detail from [`outline()`].
 //!
 //! All of it works on one table, the distinct scores with how many images of each set have them,
 //! and takes O(n log n) for the sort behind it.

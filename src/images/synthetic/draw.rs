@@ -27,7 +27,7 @@ pub(super) fn unlabelled(
 }
 
 /// Image `index` does not depend on which others are made.
-fn image_rng(seed: u64, index: usize) -> ChaCha8Rng {
+pub(in crate::images) fn image_rng(seed: u64, index: usize) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index as u64);
     rng

@@ -15,6 +15,7 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 
+pub(super) use draw::image_rng;
 pub use fractals::fractals;
 pub use noise::{gaussian_noise, uniform_noise};
 pub use patterns::patterns;
