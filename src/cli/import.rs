@@ -137,6 +137,7 @@ fn empty_manifest(dataset: &str, classes: &[String], network: &Network) -> Manif
         hold_out: 0.0,
         validation_sha256: None,
         start_sha256: None,
+        initial_sha256: None,
         recipe: None,
         folds: Vec::new(),
     }

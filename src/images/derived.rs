@@ -12,40 +12,52 @@ use super::{
 pub fn jigsaw(images: &[u8], seed: u64) -> Vec<u8> {
     let mut out = vec![0; images.len()];
     for (index, (image, out)) in images.chunks_exact(PIXELS).zip(out.chunks_exact_mut(PIXELS)).enumerate() {
-        let mut rng = image_rng(seed, index);
-        let pieces = [2, 4, 8][index % 3];
-        let side = SIDE / pieces;
-        let mut order: Vec<usize> = (0..pieces * pieces).collect();
-        while order.iter().enumerate().all(|(place, &piece)| place == piece) {
-            order.shuffle(&mut rng);
-        }
-        let corner = |piece: usize| piece / pieces * side * SIDE + piece % pieces * side;
-        for (place, &piece) in order.iter().enumerate() {
-            for row in 0..CHANNELS * side {
-                let row = row / side * SIDE * SIDE + row % side * SIDE;
-                out[corner(place) + row..][..side].copy_from_slice(&image[corner(piece) + row..][..side]);
-            }
-        }
+        in_pieces(image, JIGSAWS[index % JIGSAWS.len()], &mut image_rng(seed, index), out);
     }
     out
+}
+
+/// Into how many pieces images are cut in each direction.
+pub(crate) const JIGSAWS: [usize; 3] = [2, 4, 8];
+
+/// Writes `image` `[3, 32, 32]`, cut into `pieces` x `pieces` that lie in another order, to `out`.
+pub(crate) fn in_pieces<R: Rng>(image: &[u8], pieces: usize, rng: &mut R, out: &mut [u8]) {
+    let side = SIDE / pieces;
+    let mut order: Vec<usize> = (0..pieces * pieces).collect();
+    while order.iter().enumerate().all(|(place, &piece)| place == piece) {
+        order.shuffle(rng);
+    }
+    let corner = |piece: usize| piece / pieces * side * SIDE + piece % pieces * side;
+    for (place, &piece) in order.iter().enumerate() {
+        for row in 0..CHANNELS * side {
+            let row = row / side * SIDE * SIDE + row % side * SIDE;
+            out[corner(place) + row..][..side].copy_from_slice(&image[corner(piece) + row..][..side]);
+        }
+    }
 }
 
 /// Four of `images` `[n, 3, 32, 32]` beside each other, each reduced to every second pixel of every second row, as scaling without
 /// smoothing does: image `i` of the result has the images `i` to `i + 3`, counted on from the first behind the last.
 pub fn point_sampled(images: &[u8], seed: u64) -> Vec<u8> {
-    let (count, half) = (images.len() / PIXELS, SIDE / 2);
+    let count = images.len() / PIXELS;
     let mut out = vec![0; images.len()];
     for (index, out) in out.chunks_exact_mut(PIXELS).enumerate() {
-        let mut rng = image_rng(seed, index);
-        let first: [usize; 2] = std::array::from_fn(|_| rng.random_range(0..2_u32) as usize);
-        for (at, value) in out.iter_mut().enumerate() {
-            let (channel, y, x) = (at / (SIDE * SIDE), at / SIDE % SIDE, at % SIDE);
-            let image = (index + y / half * 2 + x / half) % count;
-            let (y, x) = (y % half * 2 + first[0], x % half * 2 + first[1]);
-            *value = images[image * PIXELS + (channel * SIDE + y) * SIDE + x];
-        }
+        let four = std::array::from_fn(|after| &images[(index + after) % count * PIXELS..][..PIXELS]);
+        four_sampled(four, &mut image_rng(seed, index), out);
     }
     out
+}
+
+/// Writes such an image of `four` `[3, 32, 32]` to `out`.
+pub(crate) fn four_sampled<R: Rng>(four: [&[u8]; 4], rng: &mut R, out: &mut [u8]) {
+    let half = SIDE / 2;
+    let first: [usize; 2] = std::array::from_fn(|_| rng.random_range(0..2_u32) as usize);
+    for (at, value) in out.iter_mut().enumerate() {
+        let (channel, y, x) = (at / (SIDE * SIDE), at / SIDE % SIDE, at % SIDE);
+        let image = four[y / half * 2 + x / half];
+        let (y, x) = (y % half * 2 + first[0], x % half * 2 + first[1]);
+        *value = image[(channel * SIDE + y) * SIDE + x];
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
         augment::augment,
         data::{FoldData, steps_per_epoch},
         learner::Batch,
+        outliers::outlier,
+        pictures::Pictures,
+        pixmix::pixmix,
         recipe::Recipe,
     },
 };
@@ -27,6 +30,7 @@ pub(crate) enum Purpose {
     KeptOrder,
     LeftOutOrder,
     Augmentation,
+    Outliers,
 }
 
 /// The training images of one fold.
@@ -38,6 +42,8 @@ pub(crate) struct Batches<'a> {
     pub recipe: &'a Recipe,
     train: &'a Dataset,
     pub normalisation: Normalisation,
+    /// Pictures to mix into images, or to show as outliers.
+    pictures: Option<Pictures>,
 }
 
 impl<'a> Batches<'a> {
@@ -54,6 +60,7 @@ impl<'a> Batches<'a> {
             recipe,
             train: data.train,
             normalisation: data.normalisation,
+            pictures: (recipe.augmentation.pixmix > 0 || recipe.outlier_batch > 0).then(Pictures::new),
         };
         let mut rng = batches.rng(Purpose::KeptOrder, u32::MAX);
         batches.kept.shuffle(&mut rng);
@@ -82,6 +89,7 @@ impl<'a> Batches<'a> {
                 labels: kept.iter().map(|&index| self.logit(index)).collect(),
                 kept: self.augmented(&kept, &mut rng),
                 left_out: (!left_out.is_empty()).then(|| self.augmented(&left_out, &mut rng)),
+                outliers: self.outliers(step),
             }
         })
     }
@@ -95,8 +103,21 @@ impl<'a> Batches<'a> {
         let mut pixels = vec![0; indices.len() * PIXELS];
         for (out, &index) in pixels.chunks_exact_mut(PIXELS).zip(indices) {
             augment(self.train.image(index), &self.recipe.augmentation, rng, out);
+            if let (Some(pictures), most @ 1..) = (&self.pictures, self.recipe.augmentation.pixmix) {
+                pixmix(out, most, pictures, rng);
+            }
         }
         pixels
+    }
+
+    /// The images of `step` that are made.
+    fn outliers(&self, step: usize) -> Option<Vec<u8>> {
+        let pictures = self.pictures.as_ref().filter(|_| self.recipe.outlier_batch > 0)?;
+        let mut rng = self.rng(Purpose::Outliers, step as u32);
+        let any_image = |rng: &mut ChaCha8Rng| self.train.image(rng.random_range(0..self.train.len() as u32) as usize);
+        let mut pixels = vec![0; self.recipe.outlier_batch * PIXELS];
+        pixels.chunks_exact_mut(PIXELS).for_each(|out| outlier(pictures, &mut rng, any_image, out));
+        Some(pixels)
     }
 
     fn logit(&self, index: usize) -> i64 {

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::network::torch::graph::Graph;
 use crate::{
     error::Result,
-    images::image::Normalisation,
+    images::image::{Normalisation, PIXELS},
     network::{Classifier, Network, input::image_tensor},
     training::{loss::margin_entropy_loss, recipe::Recipe, sgd::Sgd},
 };
@@ -25,6 +25,8 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// `[m, 3, 32, 32]` u8 images of left-out classes; none where the recipe does without the entropy term.
     pub left_out: Option<Vec<u8>>,
+    /// `[k, 3, 32, 32]` u8 images that are made, of no class.
+    pub outliers: Option<Vec<u8>>,
 }
 
 /// A network with its optimiser and the sums since they were last read.
@@ -73,7 +75,7 @@ impl Learner {
         }
     }
 
-    /// One update, after two forward passes that each have their own batch statistics.
+    /// One update, after forward passes that each have their own batch statistics, or one of all images.
     pub fn step(&mut self, batch: &Batch, learning_rate: f64) {
         let labels = Tensor::<1, Int>::from_data(TensorData::from(batch.labels.as_slice()), &self.device);
         let (loss, kept, gradients) = self.gradients(batch, &labels);
@@ -99,9 +101,23 @@ impl Learner {
         labels: &Tensor<1, Int>,
         mut forward: impl FnMut(&[u8]) -> Tensor<2>,
     ) -> (Tensor<1>, Tensor<2>) {
-        let kept = forward(&batch.kept);
-        let left_out = batch.left_out.as_deref().map(forward);
-        (margin_entropy_loss(kept.clone(), labels.clone(), left_out, self.recipe.loss), kept)
+        let Batch { kept, left_out, outliers, .. } = batch;
+        let (kept, left_out, outliers) = if self.recipe.one_batch {
+            let sides = [Some(kept), left_out.as_ref(), outliers.as_ref()];
+            let logits = forward(&sides.into_iter().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat());
+            let mut start = 0;
+            let [kept, left_out, outliers] = sides.map(|side| {
+                let count = side?.len() / PIXELS;
+                start += count;
+                Some(logits.clone().narrow(0, start - count, count))
+            });
+            (kept.expect("there are kept images"), left_out, outliers)
+        } else {
+            let kept = forward(kept);
+            let left_out = left_out.as_deref().map(&mut forward);
+            (kept, left_out, outliers.as_deref().map(forward))
+        };
+        (margin_entropy_loss(kept.clone(), labels.clone(), left_out, outliers, self.recipe.loss), kept)
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]` u8 from `model` in training mode, which also moves its batch
@@ -183,7 +199,6 @@ mod tests {
     use safetensors::SafeTensors;
 
     use super::*;
-    use crate::images::image::PIXELS;
 
     fn learner(seed: u64) -> Learner {
         learner_of("compact-8-8-8", &Device::flex(), seed)
@@ -202,6 +217,7 @@ mod tests {
             kept: (0..12).flat_map(|index| image(30 + 80 * (index % 3) as u8)).collect(),
             labels: (0..12).map(|index| index % 3).collect(),
             left_out: Some((0..6).flat_map(|_| image(5)).collect()),
+            outliers: None,
         }
     }
 

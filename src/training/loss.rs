@@ -28,33 +28,42 @@ impl Default for MarginEntropy {
     }
 }
 
-/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out))`; without left-out images the first term.
+/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out)) + beta mean max(0, margin + mean H(kept) - H(outlier))`,
+/// without the terms for which there are no images.
 ///
 /// `kept` is `[n, c]` logits of kept-class images, `labels` `[n]` their logit indices, `left_out` `[m, c]` logits of
-/// left-out images. Returns `[1]`.
+/// left-out images, `outliers` `[k, c]` those of images that are made, of which each has to be uncertain, however much others are.
+/// Returns `[1]`. The paper has the first two terms.
 pub fn margin_entropy_loss(
     kept: Tensor<2>,
     labels: Tensor<1, Int>,
     left_out: Option<Tensor<2>>,
+    outliers: Option<Tensor<2>>,
     settings: MarginEntropy,
 ) -> Tensor<1> {
-    if let (None, Some(left_out)) = (settings.logit_norm, &left_out)
+    let MarginEntropy { beta, margin, logit_norm } = settings;
+    if let (None, Some(left_out), None) = (logit_norm, &left_out, &outliers)
         && head::has_kernels(&kept)
     {
-        return head::margin_entropy(kept, labels, left_out.clone(), settings.beta, settings.margin);
+        return head::margin_entropy(kept, labels, left_out.clone(), beta, margin);
     }
-    let scaled = match settings.logit_norm {
-        Some(temperature) => logit_norm(kept.clone(), temperature),
+    let scaled = match logit_norm {
+        Some(temperature) => normalised(kept.clone(), temperature),
         None => kept.clone(),
     };
-    let loss = cross_entropy(scaled, labels);
-    let Some(left_out) = left_out else { return loss };
-    let gap = mean_entropy(kept) - mean_entropy(left_out) + settings.margin;
-    loss + gap.clamp_min(0.0) * settings.beta
+    let mut loss = cross_entropy(scaled, labels);
+    let least = entropy(kept).mean() + margin;
+    if let Some(left_out) = left_out {
+        loss = loss + (least.clone() - entropy(left_out).mean()).clamp_min(0.0) * beta;
+    }
+    if let Some(outliers) = outliers {
+        loss = loss + (least - entropy(outliers)).clamp_min(0.0).mean() * beta;
+    }
+    loss
 }
 
 /// `logits` `[n, c]`, each row divided by its Euclidean length and by `temperature`.
-fn logit_norm(logits: Tensor<2>, temperature: f64) -> Tensor<2> {
+fn normalised(logits: Tensor<2>, temperature: f64) -> Tensor<2> {
     // Logits of 0 stay 0, with a gradient.
     let length = logits.clone().square().sum_dim(1).add_scalar(1e-14).sqrt();
     logits / (length * temperature)
@@ -65,10 +74,10 @@ fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     -log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean()
 }
 
-/// Mean entropy of the softmax of `logits` `[n, c]`, in nats. Returns `[1]`.
-fn mean_entropy(logits: Tensor<2>) -> Tensor<1> {
+/// Entropy of the softmax of each of `logits` `[n, c]`, in nats. Returns `[n]`.
+fn entropy(logits: Tensor<2>) -> Tensor<1> {
     let plogp = softmax(logits.clone(), 1) * log_softmax(logits, 1);
-    -plogp.sum_dim(1).mean()
+    -plogp.sum_dim(1).squeeze_dim::<1>(1)
 }
 
 #[cfg(test)]
@@ -125,7 +134,7 @@ mod tests {
             let left_out = tensor(&case.logits_out, &device).require_grad();
             let labels = Tensor::from_data(TensorData::from(case.labels.as_slice()), &device);
             let settings = MarginEntropy { logit_norm: case.logit_norm, ..paper };
-            let loss = margin_entropy_loss(kept.clone(), labels, Some(left_out.clone()), settings);
+            let loss = margin_entropy_loss(kept.clone(), labels, Some(left_out.clone()), None, settings);
             assert_close(loss.to_data().try_to_vec().unwrap(), [case.loss], &case.name);
             let mut gradients = loss.backward();
             for (input, expected) in [(kept, case.grad_in), (left_out, case.grad_out)] {
@@ -144,9 +153,27 @@ mod tests {
             Tensor::zeros([3, 2], &device),
             labels,
             Some(Tensor::zeros([5, 2], &device)),
+            None,
             MarginEntropy { beta: 0.5, margin: 0.3, logit_norm: None },
         );
         assert_close(loss.to_data().try_to_vec().unwrap(), [std::f64::consts::LN_2 + 0.15], "by hand");
+    }
+
+    /// Of two outliers one is certain; the other, uncertain enough, does not make up for it, as it would among left-out images.
+    #[test]
+    fn each_outlier_costs_what_it_lacks() {
+        let device = Device::flex();
+        let labels = Tensor::from_data(TensorData::from([0i64, 1]), &device);
+        let (kept, outliers) =
+            (Tensor::zeros([2, 2], &device), Tensor::from_floats([[99.0, 0.0], [0.0, 0.0]], &device));
+        let settings = MarginEntropy { beta: 0.5, margin: -0.1, logit_norm: None };
+        let loss = |left_out, outliers| {
+            let loss = margin_entropy_loss(kept.clone(), labels.clone(), left_out, outliers, settings);
+            loss.into_data().try_to_vec::<f32>().unwrap()
+        };
+        let ln_2 = std::f64::consts::LN_2;
+        assert_close(loss(None, Some(outliers.clone())), [ln_2 + 0.5 * (ln_2 - 0.1) / 2.0], "outliers");
+        assert_close(loss(Some(outliers), None), [ln_2 + 0.5 * (ln_2 / 2.0 - 0.1)], "left-out images");
     }
 
     #[test]
@@ -155,6 +182,7 @@ mod tests {
         let loss = margin_entropy_loss(
             Tensor::from_data([[6.0, 8.0]], &device),
             Tensor::from_data([0i64], &device),
+            None,
             None,
             MarginEntropy { logit_norm: Some(0.1), ..MarginEntropy::default() },
         );

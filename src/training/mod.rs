@@ -13,6 +13,9 @@ pub mod learner;
 pub mod loss;
 #[cfg(all(test, feature = "wgpu"))]
 mod on_gpu;
+mod outliers;
+mod pictures;
+mod pixmix;
 pub mod recipe;
 mod sgd;
 pub mod train;

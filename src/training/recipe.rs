@@ -17,6 +17,12 @@ pub struct Recipe {
     pub batch: usize,
     /// Left-out images a step.
     pub left_out_batch: usize,
+    /// Images a step that are made, of no class, for an entropy term of their own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub outlier_batch: usize,
+    /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_batch: bool,
     /// Course of the learning rate.
     pub schedule: Schedule,
     /// Learning rate at the top of the schedule.
@@ -112,6 +118,8 @@ impl Recipe {
             epochs: 8,
             batch: 250,
             left_out_batch: 62,
+            outlier_batch: 0,
+            one_batch: false,
             schedule: Schedule::OneCycle,
             learning_rate: 0.25,
             averaging: None,

@@ -79,7 +79,7 @@ pub fn train_fold(
     let batches = Batches::new(recipe, data)?;
     let mut learner = new_learner(network, &batches, device);
     let mut checkpoint = resume.unwrap_or_default();
-    if !checkpoint.history.is_empty() {
+    if !checkpoint.model.is_empty() {
         learner.model = load_model(learner.model, &checkpoint.model)?;
     }
     if let Some(optimizer) = checkpoint.optimizer.clone() {

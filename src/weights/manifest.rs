@@ -62,6 +62,9 @@ pub struct Manifest {
     /// SHA-256 of the fold files' SHA-256 of the ensemble whose training was gone on with; none for a training of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_sha256: Option<String>,
+    /// The same of the ensemble from whose weights the training started, at the beginning of its schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_sha256: Option<String>,
     /// How the folds were trained; none for weights that were trained elsewhere.
     pub recipe: Option<Recipe>,
     /// The folds that are there, by number.

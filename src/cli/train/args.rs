@@ -53,7 +53,7 @@ pub struct TrainArgs {
     pub fold: Option<usize>,
     /// Train ordinary networks of all classes, which differ by their random numbers only: the deep ensemble to compare
     /// with. Needs --validation-ood.
-    #[arg(long, conflicts_with_all = ["beta", "margin", "split_seed"])]
+    #[arg(long, conflicts_with = "split_seed")]
     pub all_classes: bool,
     /// Seed of the class permutation.
     #[arg(long, default_value_t = fold::DEFAULT_SEED)]
@@ -68,6 +68,10 @@ pub struct TrainArgs {
     /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.
     #[arg(long, requires = "averaged_epochs")]
     pub start_from: Option<PathBuf>,
+    /// Weights folder with folds of the same classes and network, from whose weights the training starts, at the beginning of its
+    /// schedule.
+    #[arg(long, conflicts_with = "start_from")]
+    pub initial_weights: Option<PathBuf>,
     #[command(flatten)]
     pub odin: OdinArgs,
     /// Where to compute.
@@ -130,6 +134,13 @@ struct Overrides {
     /// Left-out images a step; 0 trains without the entropy term.
     #[arg(long)]
     left_out_batch: Option<usize>,
+    /// Images a step that are made, for an entropy term of their own: noise, pictures, and training images in pieces, with shuffled
+    /// pixels or point-sampled; 0 for none.
+    #[arg(long)]
+    outlier_batch: Option<usize>,
+    /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side in its own.
+    #[arg(long)]
+    one_batch: Option<bool>,
     /// Course of the learning rate.
     #[arg(long, value_enum)]
     schedule: Option<ScheduleChoice>,
@@ -178,6 +189,9 @@ struct Overrides {
     /// Whether images are mirrored at random.
     #[arg(long)]
     flip: Option<bool>,
+    /// How often pictures or altered copies are mixed into each training image at most (PixMix); 0 for never.
+    #[arg(long)]
+    pixmix: Option<usize>,
     /// Side of the grey square that hides a part of each training image (cutout); 0 for none.
     #[arg(long)]
     cutout: Option<usize>,
@@ -208,6 +222,8 @@ impl Overrides {
             epochs: self.epochs.unwrap_or(start.epochs),
             batch: self.batch.unwrap_or(start.batch),
             left_out_batch: self.left_out_batch.unwrap_or(start.left_out_batch),
+            outlier_batch: self.outlier_batch.unwrap_or(start.outlier_batch),
+            one_batch: self.one_batch.unwrap_or(start.one_batch),
             schedule: match self.schedule {
                 Some(ScheduleChoice::Step) => Schedule::Step,
                 Some(ScheduleChoice::Linear) => Schedule::Linear,
@@ -237,6 +253,7 @@ impl Overrides {
                     None => start.augmentation.padding_mode,
                 },
                 flip: self.flip.unwrap_or(start.augmentation.flip),
+                pixmix: self.pixmix.unwrap_or(start.augmentation.pixmix),
                 cutout: self.cutout.unwrap_or(start.augmentation.cutout),
             },
             dropout: self.dropout.unwrap_or(start.dropout),
@@ -283,6 +300,11 @@ impl TrainArgs {
 
     /// Refuses settings that no training can have, whatever the data.
     pub fn check(&self) -> Result<()> {
+        let Overrides { beta, margin, outlier_batch, .. } = self.overrides;
+        ensure!(
+            !self.all_classes || outlier_batch.is_some_and(|images| images > 0) || (beta.is_none() && margin.is_none()),
+            "--all-classes: expected no --beta or --margin without --outlier-batch, since no entropy counts, found one"
+        );
         check(&self.recipe(self.network.as_ref().unwrap_or(&Network::COMPACT), ""), self.hold_out)
     }
 
@@ -312,9 +334,19 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
     );
     let Averaging { epochs: averaged_epochs, learning_rate: averaged_rate, start: averaged_start } =
         recipe.averaging.unwrap_or(Averaging { epochs: 1, learning_rate: 0.0, start: 0 });
-    let Recipe { epochs, batch, left_out_batch, learning_rate, bias_factor, momentum, weight_decay, dropout, .. } =
-        *recipe;
-    let Augmentation { padding, cutout, .. } = recipe.augmentation;
+    let Recipe {
+        epochs,
+        batch,
+        left_out_batch,
+        outlier_batch,
+        learning_rate,
+        bias_factor,
+        momentum,
+        weight_decay,
+        dropout,
+        ..
+    } = *recipe;
+    let Augmentation { padding, cutout, pixmix, .. } = recipe.augmentation;
     let counts = |value: usize| (1..=LARGEST).contains(&value);
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
@@ -325,6 +357,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--epochs", epochs as f64, counts(epochs), "a number from 1 to 1000000"),
         ("--batch", batch as f64, counts(batch), "a number from 1 to 1000000"),
         ("--left-out-batch", left_out_batch as f64, left_out_batch <= LARGEST, "a number of at most 1000000"),
+        ("--outlier-batch", outlier_batch as f64, outlier_batch <= LARGEST, "a number of at most 1000000"),
         ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
         ("--averaged-epochs", averaged_epochs as f64, counts(averaged_epochs), "a number from 1 to 1000000"),
         ("--averaged-learning-rate", averaged_rate, at_least_0(averaged_rate), "a number of at least 0"),
@@ -336,6 +369,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
         ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
         ("--padding", padding as f64, padding <= SIDE, "a number of at most 32"),
+        ("--pixmix", pixmix as f64, pixmix <= LARGEST, "a number of at most 1000000"),
         ("--cutout", cutout as f64, cutout <= SIDE, "a number of at most 32"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
         (

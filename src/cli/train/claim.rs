@@ -113,6 +113,27 @@ impl Begun {
         Ok(begun)
     }
 
+    /// The one in `folder`, of the same images, network and folds as `start`, trained in whatever way.
+    pub fn other(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
+        let manifest = store::existing_manifest(folder)?;
+        let expected = Manifest {
+            recipe: manifest.recipe.clone(),
+            validation_sha256: manifest.validation_sha256.clone(),
+            start_sha256: manifest.start_sha256.clone(),
+            initial_sha256: manifest.initial_sha256.clone(),
+            ..start.clone()
+        };
+        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
+            bail!(
+                "--initial-weights {}: expected weights of the same {name}, found {there} there and {now} now",
+                folder.display()
+            );
+        }
+        let begun = Begun { folder: folder.to_owned(), manifest };
+        folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
+        Ok(begun)
+    }
+
     fn entry(&self, fold: usize) -> Result<&FoldEntry> {
         let entry = self.manifest.folds.iter().find(|entry| entry.fold.number == fold);
         entry.with_context(|| {
@@ -130,5 +151,10 @@ impl Begun {
         let entry = self.entry(images.fold.number)?;
         let classifier = store::read_classifier(&self.folder, &self.manifest, entry, device)?;
         Ok(after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?)
+    }
+    /// Where the fold of `images` starts.
+    pub fn initial(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
+        let Checkpoint { model, .. } = self.checkpoint(images, recipe, device)?;
+        Ok(Checkpoint { model, ..Checkpoint::default() })
     }
 }

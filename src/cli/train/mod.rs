@@ -10,6 +10,7 @@ use eloc::{
     images::{dataset::Dataset, image::Normalisation},
     network::{Network, tensors},
     training::{
+        checkpoint::Checkpoint,
         data::{FoldData, steps_per_epoch},
         recipe::Recipe,
         train::{Event, TrainedFold, train_fold},
@@ -88,11 +89,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         hold_out: args.hold_out,
         validation_sha256: validation.sha256(),
         start_sha256: None,
+        initial_sha256: None,
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
     let begun = args.start_from.as_deref().map(|folder| Begun::new(folder, &start, &folds)).transpose()?;
-    let start = Manifest { start_sha256: begun.as_ref().map(Begun::sha256), ..start };
+    let initial = args.initial_weights.as_deref().map(|folder| Begun::other(folder, &start, &folds)).transpose()?;
+    let start = Manifest {
+        start_sha256: begun.as_ref().map(Begun::sha256),
+        initial_sha256: initial.as_ref().map(Begun::sha256),
+        ..start
+    };
     let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
@@ -119,7 +126,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         {
             checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
         }
-        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
+        let resume = match (checkpoints.load()?, &initial) {
+            (None, Some(initial)) => Some(initial.initial(&images, &recipe, &device.device)?),
+            (resume, _) => resume,
+        };
+        let trained = train_one(&images, &recipe, &network, resume, &checkpoints, &device, &out, &progress)?;
         let bytes = tensors::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(shell::command_line(), device.name.clone(), seconds);
@@ -229,6 +240,7 @@ fn train_one(
     images: &FoldData<'_>,
     recipe: &Recipe,
     network: &Network,
+    resume: Option<Checkpoint>,
     checkpoints: &Checkpoints,
     device: &ChosenDevice,
     out: &Path,
@@ -236,8 +248,9 @@ fn train_one(
 ) -> Result<TrainedFold> {
     let fold = images.fold;
     let log = Log::new(out, fold.number);
-    let resume = checkpoints.load()?;
-    if let Some(checkpoint) = &resume {
+    if let Some(checkpoint) = &resume
+        && !checkpoint.history.is_empty()
+    {
         // The process may have ended between the checkpoint and its log.
         log.write(&checkpoint.history)?;
         progress.say(&format!("fold {}: going on after epoch {}", fold.number, checkpoint.history.len()));

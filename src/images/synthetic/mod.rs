@@ -8,6 +8,7 @@
 
 mod draw;
 mod fractals;
+mod leaves;
 mod noise;
 mod paint;
 mod patterns;
@@ -17,6 +18,7 @@ mod tests;
 
 pub(super) use draw::image_rng;
 pub use fractals::fractals;
+pub use leaves::leaves;
 pub use noise::{gaussian_noise, uniform_noise};
 pub use patterns::patterns;
 pub use shapes::{SHAPES_TEST_SEED, shapes, unlabelled_shapes};

@@ -1,0 +1,132 @@
+//! Outliers that are made: images of no class, for an entropy term of their own.
+
+use rand::{Rng, seq::IndexedRandom};
+use rand_distr::StandardNormal;
+
+use super::pictures::Pictures;
+use crate::images::{
+    derived::{JIGSAWS, four_sampled, in_pieces},
+    image::{CHANNELS, PIXELS, SIDE},
+};
+
+const PLANE: usize = SIDE * SIDE;
+
+/// Writes an outlier to `out`, `[3, 32, 32]`: in a sixth of the cases each noise, an image in pieces that lie in another order, one
+/// with pixels in another order, or four point-sampled ones; else a picture. `any_image` gives training images.
+pub(super) fn outlier<'a, R: Rng>(
+    pictures: &Pictures,
+    rng: &mut R,
+    mut any_image: impl FnMut(&mut R) -> &'a [u8],
+    out: &mut [u8],
+) {
+    match rng.random_range(0..6_u32) {
+        0 => noise(rng, out),
+        1 => {
+            let pieces = *JIGSAWS.choose(rng).expect("there are some");
+            in_pieces(any_image(rng), pieces, rng, out);
+        }
+        2 => shuffled(any_image(rng), rng, out),
+        3 => four_sampled(std::array::from_fn(|_| any_image(rng)), rng, out),
+        _ => out.copy_from_slice(pictures.any(rng)),
+    }
+}
+
+/// Noise of squares of 1, 2 or 4 pixels, uniform or normal, grey in a quarter of the cases.
+fn noise<R: Rng>(rng: &mut R, out: &mut [u8]) {
+    let side = 1 << rng.random_range(0..3_u32);
+    let is_grey = rng.random_range(0..4_u32) == 0;
+    let is_normal: bool = rng.random();
+    let (low, high) = (rng.random_range(0.0..0.4_f32), rng.random_range(0.6..1.0_f32));
+    let across = SIDE / side;
+    let values: Vec<f32> = (0..CHANNELS * across * across)
+        .map(|_| match is_normal {
+            true => 0.5 + (high - low) * rng.sample::<f32, _>(StandardNormal),
+            false => rng.random_range(low..high),
+        })
+        .collect();
+    for (at, out) in out.iter_mut().enumerate() {
+        let (channel, y, x) = (if is_grey { 0 } else { at / PLANE }, at / SIDE % SIDE, at % SIDE);
+        // A float cast saturates.
+        *out = (values[(channel * across + y / side) * across + x / side] * 255.0 + 0.5) as u8;
+    }
+}
+
+/// Writes `image` to `out`, of whose pixels a fifth to all are replaced by others of these.
+fn shuffled<R: Rng>(image: &[u8], rng: &mut R, out: &mut [u8]) {
+    let share: f32 = rng.random_range(0.2..1.0);
+    let places: Vec<usize> = (0..PLANE).filter(|_| rng.random::<f32>() < share).collect();
+    out.copy_from_slice(image);
+    for &place in &places {
+        let from = *places.choose(rng).expect("there is at least this one");
+        (0..CHANNELS).for_each(|channel| out[channel * PLANE + place] = image[channel * PLANE + from]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::images::synthetic;
+
+    /// A thousand outliers of images with one colour each, of which pieces and pixels of four remain.
+    #[test]
+    fn every_kind_occurs() {
+        let pictures = Pictures::new();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let images: Vec<Vec<u8>> = (0..8).map(|colour| vec![30 * colour + 1; PIXELS]).collect();
+        let mut kinds = [0; 3];
+        for _ in 0..1000 {
+            let mut out = vec![0; PIXELS];
+            outlier(&pictures, &mut rng, |rng| &images[rng.random_range(0..8_u32) as usize], &mut out);
+            let colours: HashSet<u8> = out.iter().copied().collect();
+            // Of one image; of four; noise or pictures.
+            kinds[if colours.len() == 1 {
+                0
+            } else {
+                1 + usize::from(colours.iter().any(|colour| colour % 30 != 1))
+            }] += 1;
+        }
+        // 333, less of the four those that are of one colour, and 500.
+        assert!((280..400).contains(&kinds[0]) && (120..220).contains(&kinds[1]), "{kinds:?}");
+    }
+
+    #[test]
+    fn shuffled_images_have_pixels_of_the_image() {
+        let image = synthetic::uniform_noise(0..1, 1).images;
+        let mut out = vec![0; PIXELS];
+        shuffled(&image, &mut ChaCha8Rng::seed_from_u64(2), &mut out);
+        let pixel = |image: &[u8], at: usize| [image[at], image[PLANE + at], image[2 * PLANE + at]];
+        let before: HashSet<[u8; 3]> = (0..PLANE).map(|at| pixel(&image, at)).collect();
+        let moved = (0..PLANE).filter(|&at| pixel(&out, at) != pixel(&image, at)).count();
+        assert!((0..PLANE).all(|at| before.contains(&pixel(&out, at))));
+        assert!((PLANE / 8..PLANE).contains(&moved), "{moved}");
+    }
+
+    #[test]
+    fn noise_is_grey_or_coloured_in_squares() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            let mut out = vec![0; PIXELS];
+            noise(&mut rng, &mut out);
+            let is_grey = out[..PLANE] == out[PLANE..2 * PLANE];
+            let same =
+                |step: usize| out.chunks_exact(step).all(|values| values.iter().all(|value| *value == values[0]));
+            seen.insert((
+                is_grey,
+                if same(4) {
+                    4
+                } else if same(2) {
+                    2
+                } else {
+                    1
+                },
+            ));
+        }
+        assert_eq!(seen.len(), 6);
+    }
+}
