@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use burn::tensor::{Int, Tensor, activation::softmax};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    images::image::{CHANNELS, Normalisation},
+    images::image::Normalisation,
     network::{Classifier, kernels::head},
 };
 
@@ -85,53 +85,21 @@ pub fn perturb(
 ) -> Perturbed {
     let input = images.clone().autodiff().require_grad();
     let logits = classifier.forward(input.clone());
-    let seed = loss_gradient(logits.clone().inner(), settings);
+    let is_entropy = settings.gradient == GradientMode::Entropy;
+    let seed = head::descent(logits.clone().inner(), settings.temperature, is_entropy);
     let mut gradients = head::with_gradient(logits.clone(), seed.autodiff()).backward();
     let gradient = input.grad_remove(&mut gradients).expect("the logits depend on the input");
     let step = normalisation.std.map(|std| settings.epsilon as f32 / std);
     let step = Tensor::<1>::from_floats(step, &images.device());
-    let images = if head::has_kernels(&images) {
-        head::step(images, gradient.clone(), step)
-    } else {
-        let sign = gradient.clone().greater_equal_elem(0.0).float().cast(images.dtype()) * 2.0 - 1.0;
-        let step = step.reshape([1, CHANNELS, 1, 1]).cast(images.dtype());
-        images - sign * step
-    };
+    let images = head::step(images, gradient.clone(), step);
     Perturbed { logits: logits.inner(), images, gradient }
-}
-
-/// Gradient of the loss with respect to the logits `[n, c]`, up to a positive factor.
-///
-/// Written out instead of derived: at T = 1000 the softmax is nearly uniform, and differences of its logarithms
-/// would lose most of their digits in single precision. Where it is nearly 1 for a class, what the entropy takes from the
-/// others is small beside that class's logit, which therefore counts as 0.
-fn loss_gradient(logits: Tensor<2>, settings: &Odin) -> Tensor<2> {
-    if head::has_kernels(&logits) {
-        return head::descent(logits, settings.temperature, settings.gradient == GradientMode::Entropy);
-    }
-    let centred = (logits.clone() - logits.clone().max_dim(1)) / settings.temperature;
-    let p = softmax(centred.clone(), 1);
-    match settings.gradient {
-        GradientMode::CrossEntropy => {
-            let shape = logits.dims();
-            let classes = Tensor::<1, Int>::arange(0..shape[1] as i64, &logits.device()).unsqueeze::<2>().expand(shape);
-            let target = logits.argmax(1).expand(shape).equal(classes).float().cast(p.dtype());
-            // p - target, without the cancellation in 1 - p of a confident network.
-            let others = p * (-target.clone() + 1.0);
-            others.clone() - target * others.sum_dim(1)
-        }
-        GradientMode::Entropy => {
-            let mean = (p.clone() * centred.clone()).sum_dim(1);
-            p * (mean - centred)
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use burn::{
         module::Module,
-        tensor::{Device, TensorData},
+        tensor::{Device, TensorData, activation::softmax},
     };
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -179,8 +147,7 @@ mod tests {
             for (gradient, expected) in
                 [(GradientMode::CrossEntropy, &case.cross_entropy_grad), (GradientMode::Entropy, &case.entropy_grad)]
             {
-                let settings = Odin { temperature: case.temperature, gradient, ..Odin::default() };
-                let found = values(loss_gradient(logits.clone(), &settings));
+                let found = values(head::descent(logits.clone(), case.temperature, gradient == GradientMode::Entropy));
                 for (found, expected) in found.chunks(shape[1]).zip(expected) {
                     let largest = expected.iter().fold(0f64, |largest, value| largest.max(value.abs()));
                     let factor = expected

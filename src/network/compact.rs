@@ -13,7 +13,8 @@ use burn::{
 use rand_distr::Uniform;
 
 use super::{
-    layers::{Convolution, Init, global_maximum, linear},
+    kernels::head::maximum,
+    layers::{Convolution, Init, linear},
     whitening::{PATCH, whitening_filters},
 };
 
@@ -62,7 +63,7 @@ impl Compact {
         let x = self.block1.forward(x); // [n, 15, 15, a]
         let x = self.block2.forward(x); // [n, 7, 7, b]
         let x = self.block3.forward(x); // [n, 3, 3, c]
-        let features = global_maximum(x); // [n, c]
+        let features = maximum(x); // [n, c]
         let logits = linear(&self.fc, self.dropout.forward(features));
         // Else the linear layer scales.
         if self.stem.ready.is_none() { logits * LOGIT_SCALE } else { logits }

@@ -16,7 +16,7 @@ use super::kernels::{
     head,
     layer::Layer,
     normal::normal,
-    pool::max_pool,
+    pool::{max_pool, mean_pool},
 };
 
 /// What a network does while it trains and never when it scores.
@@ -159,18 +159,12 @@ pub(super) fn take_moments(norm: &BatchNorm, [mean, variance]: [Tensor<1>; 2], s
     }
 }
 
-/// Maximum over rows and columns, `[n, c]`, of `input` `[n, h, w, c]`.
-pub(super) fn global_maximum(input: Tensor<4>) -> Tensor<2> {
-    if head::has_kernels(&input) {
-        return head::maximum(input);
+/// Mean over rows and columns, `[n, c]`, of `input` `[n, side, side, c]`, whose side is a power of two.
+pub(super) fn global_mean(mut input: Tensor<4>) -> Tensor<2> {
+    while input.dims()[1] > 1 {
+        input = mean_pool(input);
     }
-    input.flatten::<3>(1, 2).max_dim(1).squeeze_dim::<2>(1)
-}
-
-/// Mean over rows and columns, `[n, c]`, of `input` `[n, h, w, c]`.
-pub(super) fn global_mean(input: Tensor<4>) -> Tensor<2> {
-    let [n, height, width, channels] = input.dims();
-    input.reshape([n, height * width, channels]).mean_dim(1).reshape([n, channels])
+    input.flatten(1, 3)
 }
 
 /// A linear layer's output `[n, outputs]` for `input` `[n, inputs]`.

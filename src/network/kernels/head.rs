@@ -1,6 +1,7 @@
 //! The small operations of a GPU that would each be many kernels: the end of a network, its losses and the updates of its parameters.
 //!
-//! On other devices they are Burn's, where they are used; [`has_kernels`] tells which it is.
+//! On other devices they are composed of Burn's. What a scoring network needs is so here, by backend, so that Burn's kernels for it
+//! on a GPU are no part of the program; of what only a training needs [`has_kernels`] tells which it is.
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
 use burn::backend::Cube;
@@ -14,19 +15,19 @@ use burn::{
             grads::Gradients,
             ops::{Backward, Ops, OpsKind},
         },
-        backend_extension,
+        backend_extension, get_or_init_device_settings,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{Int, Tensor},
+    tensor::{IndexingUpdateOp, Int, Tensor},
 };
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
 use super::gpu::{head, losses, updates};
 
-/// Why no operation of a device without kernels is called.
+/// Why no operation for training of a device without kernels is called.
 const NONE: &str = "only devices that have kernels are asked";
 
-/// Whether the device of `tensor` has kernels for this file's operations and for its numbers' precision.
+/// Whether the device of `tensor` has kernels for this file's operations of a training and for its numbers' precision.
 pub fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
     <Dispatch as HeadOps>::has_kernels(tensor.clone().into_dispatch())
 }
@@ -116,26 +117,22 @@ pub trait HeadOps: Backend {
 
     /// See [`maximum`]; with the pixel of the largest.
     fn maximum(input: FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
-        let _ = input;
-        unreachable!("{NONE}")
+        composed_maximum::<Self>(input)
     }
 
     /// The gradient of the input, of the given shape, from that of the output.
     fn maximum_gradient(gradient: FloatTensor<Self>, places: IntTensor<Self>, shape: [usize; 4]) -> FloatTensor<Self> {
-        let _ = (gradient, places, shape);
-        unreachable!("{NONE}")
+        composed_maximum_gradient::<Self>(gradient, places, shape)
     }
 
     /// See [`descent`].
     fn descent(logits: FloatTensor<Self>, temperature: f64, entropy: bool) -> FloatTensor<Self> {
-        let _ = (logits, temperature, entropy);
-        unreachable!("{NONE}")
+        composed_descent::<Self>(logits, temperature, entropy)
     }
 
     /// See [`step`].
     fn step(images: FloatTensor<Self>, gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
-        let _ = (images, gradient, by);
-        unreachable!("{NONE}")
+        composed_step::<Self>(images, gradient, by)
     }
 
     /// See [`descended`].
@@ -179,6 +176,59 @@ pub trait HeadOps: Backend {
         let _ = gradient;
         output
     }
+}
+
+/// By Burn's operations, as the others.
+fn composed_maximum<B: Backend>(input: FloatTensor<B>) -> (FloatTensor<B>, IntTensor<B>) {
+    let [images, height, width, channels] = input.shape().dims();
+    let dtype = get_or_init_device_settings::<B>(&input.device()).int_dtype;
+    let pixels = B::float_reshape(input, [images, height * width, channels].into());
+    let (largest, places) = B::float_max_dim_with_indices(pixels, 1, dtype);
+    (B::float_reshape(largest, [images, channels].into()), places)
+}
+
+fn composed_maximum_gradient<B: Backend>(
+    gradient: FloatTensor<B>,
+    places: IntTensor<B>,
+    shape: [usize; 4],
+) -> FloatTensor<B> {
+    let [images, height, width, channels] = shape;
+    let (device, dtype) = (gradient.device(), gradient.dtype());
+    let none = B::float_zeros([images, height * width, channels].into(), &device, dtype.into());
+    let gradient = B::float_reshape(gradient, [images, 1, channels].into());
+    B::float_reshape(B::float_scatter(1, none, places, gradient, IndexingUpdateOp::Add), shape.into())
+}
+
+/// Written out instead of derived: at T = 1000 the softmax is nearly uniform, and differences of its logarithms
+/// would lose most of their digits in single precision. Where it is nearly 1 for a class, what the entropy takes from the
+/// others is small beside that class's logit, which therefore counts as 0.
+fn composed_descent<B: Backend>(logits: FloatTensor<B>, temperature: f64, entropy: bool) -> FloatTensor<B> {
+    let ([rows, classes], device, dtype) = (logits.shape().dims(), logits.device(), logits.dtype());
+    let largest = B::float_max_dim(logits.clone(), 1);
+    let centred = B::float_div_scalar(B::float_sub(logits.clone(), largest), temperature.into());
+    let powers = B::float_exp(centred.clone());
+    let p = B::float_div(powers.clone(), B::float_sum_dim(powers, 1));
+    if entropy {
+        let mean = B::float_sum_dim(B::float_mul(p.clone(), centred.clone()), 1);
+        return B::float_mul(p, B::float_sub(mean, centred));
+    }
+    let places = B::float_argmax(logits, 1, get_or_init_device_settings::<B>(&device).int_dtype);
+    let none = B::float_zeros([rows, classes].into(), &device, dtype.into());
+    let one = B::float_ones([rows, 1].into(), &device, dtype.into());
+    let target = B::float_scatter(1, none, places, one, IndexingUpdateOp::Add);
+    // p - target, without the cancellation in 1 - p of a confident network.
+    let others = B::float_sub(p.clone(), B::float_mul(p, target.clone()));
+    B::float_sub(others.clone(), B::float_mul(target, B::float_sum_dim(others, 1)))
+}
+
+fn composed_step<B: Backend>(images: FloatTensor<B>, gradient: FloatTensor<B>, by: FloatTensor<B>) -> FloatTensor<B> {
+    let (settings, dtype) = (get_or_init_device_settings::<B>(&images.device()), images.dtype());
+    let is_up = B::float_greater_equal_elem(gradient, 0.0.into(), settings.bool_dtype);
+    let sign = B::bool_into_float(is_up, dtype.into());
+    let sign = B::float_sub_scalar(B::float_mul_scalar(sign, 2.0.into()), 1.0.into());
+    let [channels] = by.shape().dims();
+    let by = B::float_reshape(by, [1, channels, 1, 1].into());
+    B::float_sub(images, B::float_mul(sign, by))
 }
 
 impl HeadOps for Flex {}
@@ -261,6 +311,15 @@ impl<B: HeadOps, C: CheckpointStrategy> HeadOps for Autodiff<B, C> {
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         };
         (output, places)
+    }
+
+    fn descent(logits: FloatTensor<Self>, temperature: f64, entropy: bool) -> FloatTensor<Self> {
+        Self::from_inner(B::descent(logits.into_primitive(), temperature, entropy))
+    }
+
+    fn step(images: FloatTensor<Self>, gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [images, gradient, by] = [images, gradient, by].map(|tensor| tensor.into_primitive());
+        Self::from_inner(B::step(images, gradient, by))
     }
 
     fn margin_entropy(
