@@ -192,7 +192,7 @@ fn folds(folder: &Path) -> Result<String> {
     let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
     let _ = write!(
         text,
-        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{} seed {}; {} in all. {first}",
+        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{}{}{} seed {}; {} in all. {first}",
         match manifest.validation_sha256 {
             None =>
                 "held-out images of the kept classes, and AUROC of the fold's score against those of the left-out ones",
@@ -204,6 +204,11 @@ fn folds(folder: &Path) -> Result<String> {
         recipe.loss.beta,
         recipe.loss.margin,
         recipe.loss.logit_norm.map(|temperature| format!(" LogitNorm {temperature},")).unwrap_or_default(),
+        match recipe.outlier_batch {
+            0 => String::new(),
+            images => format!(" {images} made outliers a step,"),
+        },
+        if recipe.one_batch { " one batch a step," } else { "" },
         recipe.seed,
         minutes(seconds),
     );

@@ -13,8 +13,8 @@ use burn::{
 use rand_distr::Uniform;
 
 use super::{
-    kernels::head::maximum,
-    layers::{Convolution, Init, linear},
+    kernels::{TRAINS, head::maximum},
+    layers::{Convolution, Init, dropped, linear},
     whitening::{PATCH, whitening_filters},
 };
 
@@ -64,9 +64,9 @@ impl Compact {
         let x = self.block2.forward(x); // [n, 7, 7, b]
         let x = self.block3.forward(x); // [n, 3, 3, c]
         let features = maximum(x); // [n, c]
-        let logits = linear(&self.fc, self.dropout.forward(features));
+        let logits = linear(&self.fc, dropped(&self.dropout, features));
         // Else the linear layer scales.
-        if self.stem.ready.is_none() { logits * LOGIT_SCALE } else { logits }
+        if TRAINS && self.stem.ready.is_none() { logits * LOGIT_SCALE } else { logits }
     }
 
     /// [`Compact::forward`] in PyTorch's layers, while training.

@@ -12,11 +12,12 @@ use burn::{
 
 use super::{
     kernels::{
+        TRAINS,
         dense::{self, Block, Training, trains},
         layer::Layer,
         pool::mean_pool,
     },
-    layers::{Convolution, Init, Precision, activation, global_mean, linear, scale_and_shift, take_moments},
+    layers::{Convolution, Init, Precision, activation, dropped, global_mean, linear, scale_and_shift, take_moments},
 };
 
 /// DenseNet-BC: bottlenecks of 4 x growth channels, reduction 0.5.
@@ -136,8 +137,7 @@ impl DenseNet {
 fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>) -> Tensor<4> {
     match ready {
         Some(ready) => ready.forward(x),
-        // The page trains nothing, and is smaller without.
-        None if cfg!(feature = "native")
+        None if TRAINS
             && block.iter().all(|layer| layer.trains_in_block())
             && x.device().is_autodiff()
             && trains(&x) =>
@@ -192,9 +192,9 @@ impl Bottleneck {
         let x = if self.dropout.prob == 0.0 {
             self.conv1.normal(&self.bn2, false, x)
         } else {
-            activation(&self.bn2, self.dropout.forward(self.conv1.forward(x)))
+            activation(&self.bn2, dropped(&self.dropout, self.conv1.forward(x)))
         };
-        let x = self.dropout.forward(self.conv2.forward(x));
+        let x = dropped(&self.dropout, self.conv2.forward(x));
         Tensor::cat(vec![input, x], 3)
     }
 
@@ -237,7 +237,7 @@ impl Transition {
             // The mean of four products is the product of their mean: a quarter of the work.
             self.conv1.forward(mean_pool(x))
         } else {
-            mean_pool(self.dropout.forward(self.conv1.forward(x)))
+            mean_pool(dropped(&self.dropout, self.conv1.forward(x)))
         }
     }
 

@@ -11,7 +11,7 @@ use rand_distr::{Distribution, Normal, Uniform};
 use serde::{Deserialize, Serialize};
 
 use super::kernels::{
-    self,
+    self, TRAINS,
     convolution::{Geometry, convolution},
     head,
     layer::Layer,
@@ -40,6 +40,9 @@ pub enum Precision {
     Bf16,
 }
 
+/// Why a network that does not train can do its work.
+const NOT_READY: &str = "networks that only score were made ready for it";
+
 /// A square convolution over zero-padded input, optionally in half precision while it trains.
 #[derive(Module, Debug)]
 pub struct Convolution {
@@ -65,7 +68,7 @@ impl Convolution {
     /// The same with max pooling of 2 x 2 pixels if `pooled`, then batch normalisation and ReLU.
     pub(super) fn normal(&self, norm: &BatchNorm, pooled: bool, input: Tensor<4>) -> Tensor<4> {
         let output = self.apply(input, pooled);
-        if self.ready.is_some() {
+        if self.ready.is_some() || !TRAINS {
             return output;
         }
         activation(norm, if pooled { max_pool(output) } else { output })
@@ -74,12 +77,15 @@ impl Convolution {
     /// The same with ReLU alone.
     pub(super) fn relu(&self, input: Tensor<4>) -> Tensor<4> {
         let output = self.apply(input, false);
-        if self.ready.is_some() { output } else { relu(output) }
+        if self.ready.is_some() || !TRAINS { output } else { relu(output) }
     }
 
     fn apply(&self, input: Tensor<4>, pooled: bool) -> Tensor<4> {
         if let Some(layer) = &self.ready {
             return layer.forward(input);
+        }
+        if !TRAINS {
+            unreachable!("{NOT_READY}");
         }
         let (weight, geometry) = (self.weight.val(), self.geometry(pooled));
         // A network that does not train has plain weights, also where the gradient of its input is asked for.
@@ -132,7 +138,7 @@ pub(super) fn scale_and_shift(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
 /// Batch normalisation of `input` `[n, h, w, c]` and ReLU; while training, the running variance takes the batch's unbiased
 /// variance, as PyTorch does and Burn's own layer does not.
 pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
-    if !(input.device().is_autodiff() && norm.training.is_enabled()) {
+    if !(TRAINS && input.device().is_autodiff() && norm.training.is_enabled()) {
         let (scale, shift) = scale_and_shift(norm);
         return kernels::activation::activation(input, scale, shift);
     }
@@ -165,6 +171,11 @@ pub(super) fn global_mean(mut input: Tensor<4>) -> Tensor<2> {
         input = mean_pool(input);
     }
     input.flatten(1, 3)
+}
+
+/// Some of `input` left out while a network trains, `input` otherwise.
+pub(super) fn dropped<const D: usize>(dropout: &Dropout, input: Tensor<D>) -> Tensor<D> {
+    if TRAINS { dropout.forward(input) } else { input }
 }
 
 /// A linear layer's output `[n, outputs]` for `input` `[n, inputs]`.

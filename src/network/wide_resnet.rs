@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::layers::{Convolution, Init, activation, global_mean, linear};
+use super::layers::{Convolution, Init, activation, dropped, global_mean, linear};
 
 /// Wide residual network.
 #[derive(Module, Debug)]
@@ -116,7 +116,7 @@ impl BasicBlock {
             None => input,
         };
         let x = self.conv1.normal(&self.bn2, false, activated);
-        shortcut + self.conv2.forward(self.dropout.forward(x))
+        shortcut + self.conv2.forward(dropped(&self.dropout, x))
     }
 
     fn ready(self, device: &Device) -> Self {

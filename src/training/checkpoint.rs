@@ -41,7 +41,7 @@ pub struct Checkpoint {
     pub history: Vec<EpochRecord>,
     /// The epoch selected so far, 1-based.
     pub selected: Option<usize>,
-    /// Burnpack bytes of the network.
+    /// Burnpack bytes of the network; none where the first epoch starts from fresh weights.
     pub model: Vec<u8>,
     /// Burnpack bytes of the optimiser; none before its first step.
     pub optimizer: Option<Vec<u8>>,

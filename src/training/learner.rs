@@ -247,12 +247,18 @@ mod tests {
 
     /// The published code forwards the two batches separately, so that each is normalised on its own.
     #[test]
-    fn left_out_images_do_not_change_the_kept_logits() {
-        let (learner, both) = (learner(1), batch());
+    fn other_images_change_the_kept_logits_in_one_batch_only() {
+        let (mut learner, both) = (learner(1), batch());
         let labels = Tensor::from_data(TensorData::from(both.labels.as_slice()), &learner.device);
         let kept_alone = Batch { left_out: None, ..batch() };
-        let logits = |batch: &Batch| learner.gradients(batch, &labels).1.into_data();
-        assert_eq!(logits(&both), logits(&kept_alone));
+        let outliers = Batch { outliers: both.left_out.clone(), ..kept_alone.clone() };
+        let logits = |learner: &Learner, batch: &Batch| learner.gradients(batch, &labels).1.into_data();
+        let alone = logits(&learner, &kept_alone);
+        assert_eq!([&both, &outliers].map(|batch| logits(&learner, batch)), [alone.clone(), alone.clone()]);
+        learner.recipe.one_batch = true;
+        let [of_both, of_outliers, of_kept] = [&both, &outliers, &kept_alone].map(|batch| logits(&learner, batch));
+        assert_eq!((of_both.shape.clone(), &of_both, &of_kept), (alone.shape.clone(), &of_outliers, &alone));
+        assert_ne!(of_both, alone);
     }
 
     /// What the first step of `recipe` adds to each tensor.

@@ -231,7 +231,10 @@ mod tests {
             image::{Normalisation, PIXELS},
             synthetic,
         },
-        training::{checkpoint::after_schedule, loss::MarginEntropy, recipe::Averaging, validation::margin_scale},
+        training::{
+            augment::Augmentation, checkpoint::after_schedule, loss::MarginEntropy, recipe::Averaging,
+            validation::margin_scale,
+        },
     };
 
     struct Run {
@@ -292,11 +295,13 @@ mod tests {
     #[test]
     fn a_resumed_run_ends_with_the_weights_of_an_undisturbed_one() {
         let recomputed = || Recipe { statistics: Statistics::Recomputed(40), ..run().recipe };
+        let mixed = Augmentation { pixmix: 2, ..Augmentation::default() };
         let recipes = [
             recomputed(),
             Recipe { dropout: 0.2, ..recomputed() },
             Recipe { epochs: 1, averaging: Some(AVERAGING), ..recomputed() },
             Recipe { epochs: 2, averaging: Some(Averaging { epochs: 1, start: 2, ..AVERAGING }), ..recomputed() },
+            Recipe { outlier_batch: 3, one_batch: true, augmentation: mixed, ..recomputed() },
             Recipe { statistics: Statistics::Running, ..run().recipe },
             Recipe { statistics: Statistics::Running, dropout: 0.2, ..run().recipe },
         ];

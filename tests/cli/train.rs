@@ -445,6 +445,42 @@ fn averaged_epochs_are_trained_after_a_finished_training() {
     refused(&mut train(images, &out, &[("--averaged-epochs", "1")]), &[path(&out), "start_sha256"]);
 }
 
+/// With made outliers, pictures mixed in and one batch a step, which no other test trains with.
+#[test]
+fn trainings_start_from_the_weights_of_another() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let folder = scratch();
+    let out = folder.path().join("run");
+    let from = |from: &Path, settings: &[(&str, &str)]| {
+        let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--pixmix", "1"), ("--epochs", "1")];
+        train(images, &out, &[&others, &[("--initial-weights", path(from))], settings].concat())
+    };
+    refused(&mut from(folder.path(), &[]), &[path(folder.path()), "expected a weights folder"]);
+    refused(&mut from(weights, &[("--hold-out", "0.4")]), &["--initial-weights", path(weights), "hold_out"]);
+    assert!(files(&out).is_empty());
+
+    // Without steps the weights stay.
+    let printed = stdout(&mut from(weights, &[("--learning-rate", "0")]));
+    assert!(printed.contains("fold 3 epoch 1/1: ") && !printed.contains("going on after"), "{printed}");
+    let (before, after) = (manifest(weights), manifest(&out));
+    assert_eq!((&after["recipe"]["outlier_batch"], &after["recipe"]["one_batch"]), (&3.into(), &true.into()));
+    for fold in 0..FOLDS {
+        let accuracy = |manifest: &Value, epoch: usize| {
+            manifest["folds"][fold]["history"][epoch]["validation_accuracy"].as_f64().unwrap()
+        };
+        assert_eq!(accuracy(&after, 0), accuracy(&before, EPOCHS - 1));
+    }
+    // A run from the beginning has other weights.
+    refused(&mut train(images, &out, &[("--epochs", "1")]), &[path(&out), "initial_sha256"]);
+
+    // Averaged epochs after it.
+    let averaged = folder.path().join("averaged");
+    let settings = [("--learning-rate", "0"), ("--averaged-epochs", "1"), ("--start-from", path(&out))];
+    let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--pixmix", "1"), ("--epochs", "1")];
+    stdout(&mut train(images, &averaged, &[&others[..], &settings].concat()));
+    assert_eq!(manifest(&averaged)["initial_sha256"], after["initial_sha256"]);
+}
+
 /// `weights/train.sh` for the shared ensemble's training.
 #[cfg(unix)]
 fn script(out: &Path, minutes: &str, network: &str) -> Output {

@@ -90,46 +90,53 @@ fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, 
     }
 }
 
-/// A finished training to go on with.
+/// A finished training whose weights another starts from.
 pub struct Begun {
+    /// What named it.
+    flag: &'static str,
     folder: PathBuf,
     manifest: Manifest,
 }
 
 impl Begun {
-    /// The one in `folder`, whose settings have to be those of `start` but for the averaging, with all `folds`.
-    pub fn new(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
-        let manifest = store::existing_manifest(folder)?;
-        let mut expected = start.clone();
-        expected.recipe.iter_mut().for_each(|recipe| recipe.averaging = None);
-        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
-            bail!(
-                "--start-from {}: expected a training with the same {name}, found {there} there and {now} now",
-                folder.display()
-            );
-        }
-        let begun = Begun { folder: folder.to_owned(), manifest };
-        folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
-        Ok(begun)
-    }
-
-    /// The one in `folder`, of the same images, network and folds as `start`, trained in whatever way.
-    pub fn other(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
-        let manifest = store::existing_manifest(folder)?;
-        let expected = Manifest {
-            recipe: manifest.recipe.clone(),
-            validation_sha256: manifest.validation_sha256.clone(),
-            start_sha256: manifest.start_sha256.clone(),
-            initial_sha256: manifest.initial_sha256.clone(),
+    /// The one in `folder`, to go on with after its schedule: its settings have to be those of `start` but for the averaging, and all
+    /// `folds` there.
+    pub fn finished(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
+        let expected = |found: &Manifest| Manifest {
+            recipe: start.recipe.clone().map(|recipe| Recipe { averaging: None, ..recipe }),
+            // It may itself have started from others.
+            initial_sha256: found.initial_sha256.clone(),
             ..start.clone()
         };
-        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
+        Begun::new("--start-from", folder, expected, folds)
+    }
+
+    /// The one in `folder`, to begin a schedule with: images, folds and network have to be those of `start`, its course may differ.
+    pub fn initial(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
+        let expected = |found: &Manifest| Manifest {
+            recipe: found.recipe.clone(),
+            validation_sha256: found.validation_sha256.clone(),
+            start_sha256: found.start_sha256.clone(),
+            initial_sha256: found.initial_sha256.clone(),
+            ..start.clone()
+        };
+        Begun::new("--initial-weights", folder, expected, folds)
+    }
+
+    fn new(
+        flag: &'static str,
+        folder: &Path,
+        expected: impl FnOnce(&Manifest) -> Manifest,
+        folds: &[Fold],
+    ) -> Result<Self> {
+        let manifest = store::existing_manifest(folder)?;
+        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected(&manifest))) {
             bail!(
-                "--initial-weights {}: expected weights of the same {name}, found {there} there and {now} now",
+                "{flag} {}: expected a training with the same {name}, found {there} there and {now} now",
                 folder.display()
             );
         }
-        let begun = Begun { folder: folder.to_owned(), manifest };
+        let begun = Begun { flag, folder: folder.to_owned(), manifest };
         folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
         Ok(begun)
     }
@@ -137,8 +144,13 @@ impl Begun {
     fn entry(&self, fold: usize) -> Result<&FoldEntry> {
         let entry = self.manifest.folds.iter().find(|entry| entry.fold.number == fold);
         entry.with_context(|| {
-            format!("--start-from {}: expected a trained fold {fold}, found none", self.folder.display())
+            format!("{} {}: expected a trained fold {fold}, found none", self.flag, self.folder.display())
         })
+    }
+
+    /// What stands for the weights that it started from, if it did.
+    pub fn initial_sha256(&self) -> Option<String> {
+        self.manifest.initial_sha256.clone()
     }
 
     /// Stands for the weights of all folds.
@@ -146,14 +158,15 @@ impl Begun {
         sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
     }
 
-    /// What the fold of `images` goes on from.
+    /// The fold of `images` after the schedule of `recipe`.
     pub fn checkpoint(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
         let entry = self.entry(images.fold.number)?;
         let classifier = store::read_classifier(&self.folder, &self.manifest, entry, device)?;
         Ok(after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?)
     }
-    /// Where the fold of `images` starts.
-    pub fn initial(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
+
+    /// The same before the schedule.
+    pub fn beginning(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
         let Checkpoint { model, .. } = self.checkpoint(images, recipe, device)?;
         Ok(Checkpoint { model, ..Checkpoint::default() })
     }

@@ -93,11 +93,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
-    let begun = args.start_from.as_deref().map(|folder| Begun::new(folder, &start, &folds)).transpose()?;
-    let initial = args.initial_weights.as_deref().map(|folder| Begun::other(folder, &start, &folds)).transpose()?;
+    let begun = args.start_from.as_deref().map(|folder| Begun::finished(folder, &start, &folds)).transpose()?;
+    let initial = args.initial_weights.as_deref().map(|folder| Begun::initial(folder, &start, &folds)).transpose()?;
     let start = Manifest {
         start_sha256: begun.as_ref().map(Begun::sha256),
-        initial_sha256: initial.as_ref().map(Begun::sha256),
+        initial_sha256: match (&begun, &initial) {
+            (Some(begun), _) => begun.initial_sha256(),
+            (None, initial) => initial.as_ref().map(Begun::sha256),
+        },
         ..start
     };
     let manifest = claim(&out, &start, &args.odin)?;
@@ -127,7 +130,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
         }
         let resume = match (checkpoints.load()?, &initial) {
-            (None, Some(initial)) => Some(initial.initial(&images, &recipe, &device.device)?),
+            (None, Some(initial)) => Some(initial.beginning(&images, &recipe, &device.device)?),
             (resume, _) => resume,
         };
         let trained = train_one(&images, &recipe, &network, resume, &checkpoints, &device, &out, &progress)?;

@@ -19,5 +19,5 @@ pub(crate) mod on_gpu;
 pub(super) mod pool;
 mod values;
 
-/// Whether weights have kernels of their own for gradients. The page trains nothing, and is smaller without.
-const TRAINS: bool = cfg!(feature = "native");
+/// Whether networks train. The page's do not, which it is smaller for: they are all made ready for scoring.
+pub(super) const TRAINS: bool = cfg!(feature = "native");
