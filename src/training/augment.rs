@@ -18,16 +18,9 @@ pub struct Augmentation {
     pub padding_mode: PaddingMode,
     /// Mirror left to right with probability 0.5.
     pub flip: bool,
-    /// How often pictures or altered copies are mixed into an image at most (PixMix, Hendrycks et al. 2022); 0 for never.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub pixmix: usize,
     /// Side of the grey square that hides a part of each image (cutout, DeVries & Taylor 2017); 0 for none.
     #[serde(default)]
     pub cutout: usize,
-}
-
-fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 /// Grey of the hidden square, close to the mean of photographs.
@@ -47,7 +40,7 @@ pub enum PaddingMode {
 impl Default for Augmentation {
     /// Black padding of 4 and flips, as for CIFAR in the paper and the reference.
     fn default() -> Self {
-        Self { padding: 4, padding_mode: PaddingMode::Constant, flip: true, pixmix: 0, cutout: 0 }
+        Self { padding: 4, padding_mode: PaddingMode::Constant, flip: true, cutout: 0 }
     }
 }
 
@@ -121,7 +114,7 @@ mod tests {
     }
 
     fn black(padding: usize, flip: bool) -> Augmentation {
-        Augmentation { padding, padding_mode: Constant, flip, pixmix: 0, cutout: 0 }
+        Augmentation { padding, padding_mode: Constant, flip, cutout: 0 }
     }
 
     /// The definition, pixel by pixel: pad, crop at (`top`, `left`), mirror. For reflected padding below the image's side.

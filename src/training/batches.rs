@@ -16,9 +16,7 @@ use crate::{
         augment::augment,
         data::{FoldData, steps_per_epoch},
         learner::Batch,
-        outliers::outlier,
-        pictures::Pictures,
-        pixmix::pixmix,
+        outliers::{Pictures, outlier},
         recipe::Recipe,
     },
 };
@@ -42,7 +40,7 @@ pub(crate) struct Batches<'a> {
     pub recipe: &'a Recipe,
     train: &'a Dataset,
     pub normalisation: Normalisation,
-    /// Pictures to mix into images, or to show as outliers.
+    /// Where there are made outliers.
     pictures: Option<Pictures>,
 }
 
@@ -60,7 +58,7 @@ impl<'a> Batches<'a> {
             recipe,
             train: data.train,
             normalisation: data.normalisation,
-            pictures: (recipe.augmentation.pixmix > 0 || recipe.outlier_batch > 0).then(Pictures::new),
+            pictures: (recipe.outlier_batch > 0).then(Pictures::new),
         };
         let mut rng = batches.rng(Purpose::KeptOrder, u32::MAX);
         batches.kept.shuffle(&mut rng);
@@ -103,16 +101,13 @@ impl<'a> Batches<'a> {
         let mut pixels = vec![0; indices.len() * PIXELS];
         for (out, &index) in pixels.chunks_exact_mut(PIXELS).zip(indices) {
             augment(self.train.image(index), &self.recipe.augmentation, rng, out);
-            if let (Some(pictures), most @ 1..) = (&self.pictures, self.recipe.augmentation.pixmix) {
-                pixmix(out, most, pictures, rng);
-            }
         }
         pixels
     }
 
     /// The images of `step` that are made.
     fn outliers(&self, step: usize) -> Option<Vec<u8>> {
-        let pictures = self.pictures.as_ref().filter(|_| self.recipe.outlier_batch > 0)?;
+        let pictures = self.pictures.as_ref()?;
         let mut rng = self.rng(Purpose::Outliers, step as u32);
         let any_image = |rng: &mut ChaCha8Rng| self.train.image(rng.random_range(0..self.train.len() as u32) as usize);
         let mut pixels = vec![0; self.recipe.outlier_batch * PIXELS];

@@ -14,8 +14,6 @@ pub mod loss;
 #[cfg(all(test, feature = "wgpu"))]
 mod on_gpu;
 mod outliers;
-mod pictures;
-mod pixmix;
 pub mod recipe;
 mod sgd;
 pub mod train;

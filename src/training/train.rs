@@ -231,10 +231,7 @@ mod tests {
             image::{Normalisation, PIXELS},
             synthetic,
         },
-        training::{
-            augment::Augmentation, checkpoint::after_schedule, loss::MarginEntropy, recipe::Averaging,
-            validation::margin_scale,
-        },
+        training::{checkpoint::after_schedule, loss::MarginEntropy, recipe::Averaging, validation::margin_scale},
     };
 
     struct Run {
@@ -295,13 +292,12 @@ mod tests {
     #[test]
     fn a_resumed_run_ends_with_the_weights_of_an_undisturbed_one() {
         let recomputed = || Recipe { statistics: Statistics::Recomputed(40), ..run().recipe };
-        let mixed = Augmentation { pixmix: 2, ..Augmentation::default() };
         let recipes = [
             recomputed(),
             Recipe { dropout: 0.2, ..recomputed() },
             Recipe { epochs: 1, averaging: Some(AVERAGING), ..recomputed() },
             Recipe { epochs: 2, averaging: Some(Averaging { epochs: 1, start: 2, ..AVERAGING }), ..recomputed() },
-            Recipe { outlier_batch: 3, one_batch: true, augmentation: mixed, ..recomputed() },
+            Recipe { outlier_batch: 3, one_batch: true, ..recomputed() },
             Recipe { statistics: Statistics::Running, ..run().recipe },
             Recipe { statistics: Statistics::Running, dropout: 0.2, ..run().recipe },
         ];

@@ -189,9 +189,6 @@ struct Overrides {
     /// Whether images are mirrored at random.
     #[arg(long)]
     flip: Option<bool>,
-    /// How often pictures or altered copies are mixed into each training image at most (PixMix); 0 for never.
-    #[arg(long)]
-    pixmix: Option<usize>,
     /// Side of the grey square that hides a part of each training image (cutout); 0 for none.
     #[arg(long)]
     cutout: Option<usize>,
@@ -253,7 +250,6 @@ impl Overrides {
                     None => start.augmentation.padding_mode,
                 },
                 flip: self.flip.unwrap_or(start.augmentation.flip),
-                pixmix: self.pixmix.unwrap_or(start.augmentation.pixmix),
                 cutout: self.cutout.unwrap_or(start.augmentation.cutout),
             },
             dropout: self.dropout.unwrap_or(start.dropout),
@@ -346,7 +342,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         dropout,
         ..
     } = *recipe;
-    let Augmentation { padding, cutout, pixmix, .. } = recipe.augmentation;
+    let Augmentation { padding, cutout, .. } = recipe.augmentation;
     let counts = |value: usize| (1..=LARGEST).contains(&value);
     let at_least_0 = |value: f64| value.is_finite() && value >= 0.0;
     let below_1 = |value: f64| at_least_0(value) && value < 1.0;
@@ -369,7 +365,6 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
         ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
         ("--padding", padding as f64, padding <= SIDE, "a number of at most 32"),
-        ("--pixmix", pixmix as f64, pixmix <= LARGEST, "a number of at most 1000000"),
         ("--cutout", cutout as f64, cutout <= SIDE, "a number of at most 32"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),
         (
