@@ -303,6 +303,7 @@ fn training_steps_are_those_of_pytorch() {
             kept: images[..8 * PIXELS].to_vec(),
             labels: (0..8).map(|image| (image * 3 + 1) % fold.kept.len() as i64).collect(),
             left_out: Some(images[8 * PIXELS..16 * PIXELS].to_vec()),
+            outliers: None,
         };
         let names: BTreeMap<&str, Vec<&str>> = ["step-1", "step-2"]
             .map(|step| {

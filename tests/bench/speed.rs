@@ -223,6 +223,7 @@ impl Case {
             kept: self.images(self.batch),
             labels: (0..self.batch as i64).map(|index| index % 8).collect(),
             left_out: Some(self.images(self.batch / 4)),
+            outliers: None,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let recipe = Recipe::quick();

@@ -453,7 +453,7 @@ fn trainings_start_from_the_weights_of_another() {
     let out = folder.path().join("run");
     let from = |from: &Path, settings: &[(&str, &str)]| {
         let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--epochs", "1")];
-        train(images, &out, &[&others, &[("--initial-weights", path(from))], settings].concat())
+        train(images, &out, &[&others[..], &[("--initial-weights", path(from))], settings].concat())
     };
     refused(&mut from(folder.path(), &[]), &[path(folder.path()), "expected a weights folder"]);
     refused(&mut from(weights, &[("--hold-out", "0.4")]), &["--initial-weights", path(weights), "hold_out"]);

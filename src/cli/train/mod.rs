@@ -10,7 +10,6 @@ use eloc::{
     images::{dataset::Dataset, image::Normalisation},
     network::{Network, tensors},
     training::{
-        checkpoint::Checkpoint,
         data::{FoldData, steps_per_epoch},
         recipe::Recipe,
         train::{Event, TrainedFold, train_fold},
@@ -129,11 +128,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         {
             checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
         }
-        let resume = match (checkpoints.load()?, &initial) {
-            (None, Some(initial)) => Some(initial.beginning(&images, &recipe, &device.device)?),
-            (resume, _) => resume,
-        };
-        let trained = train_one(&images, &recipe, &network, resume, &checkpoints, &device, &out, &progress)?;
+        if let Some(initial) = &initial
+            && checkpoints.load()?.is_none()
+        {
+            checkpoints.save(&initial.beginning(&images, &recipe, &device.device)?)?;
+        }
+        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
         let bytes = tensors::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(shell::command_line(), device.name.clone(), seconds);
@@ -243,7 +243,6 @@ fn train_one(
     images: &FoldData<'_>,
     recipe: &Recipe,
     network: &Network,
-    resume: Option<Checkpoint>,
     checkpoints: &Checkpoints,
     device: &ChosenDevice,
     out: &Path,
@@ -251,6 +250,7 @@ fn train_one(
 ) -> Result<TrainedFold> {
     let fold = images.fold;
     let log = Log::new(out, fold.number);
+    let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume
         && !checkpoint.history.is_empty()
     {
