@@ -227,7 +227,7 @@ fn composed_step<B: Backend>(images: FloatTensor<B>, gradient: FloatTensor<B>, b
     let sign = B::bool_into_float(is_up, dtype.into());
     let sign = B::float_sub_scalar(B::float_mul_scalar(sign, 2.0.into()), 1.0.into());
     let [channels] = by.shape().dims();
-    let by = B::float_reshape(by, [1, channels, 1, 1].into());
+    let by = B::float_cast(B::float_reshape(by, [1, channels, 1, 1].into()), dtype.into());
     B::float_sub(images, B::float_mul(sign, by))
 }
 
