@@ -1,4 +1,4 @@
-//! The set `leaves`: discs that hide each other, as in a photograph things of all sizes do.
+//! Dead leaves: discs that hide each other, as in a photograph things of all sizes do.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::images::image::SIDE;
 
 /// Smallest and largest radius, in pixels.
 const RADII: (f32, f32) = (1.0, 16.0);
-/// Discs of an image: of those of the smallest radius about one remains in sight for each place.
+/// Discs of an image.
 const DISCS: usize = 400;
 
 /// The images `indices` of an endless set of the dead leaves model (Lee, Mumford & Huang 2001): discs at random places, each in a

@@ -1,6 +1,6 @@
 //! Images made by our own code, so that nothing has to be downloaded: the two noise sets of the
-//! paper, a labelled set to train on ([`shapes`]) and two families that are never trained on ([`patterns`],
-//! [`fractals`]).
+//! paper, a labelled set to train on ([`shapes`]) and families without labels ([`patterns`], [`fractals`],
+//! [`leaves`]). Trainings with made outliers show the networks such images, too, with a seed of their own.
 //!
 //! Indices and a seed in, the same bytes out on every target, whichever other images are made: each
 //! image has its own ChaCha stream, and the procedural sets use only arithmetic and square roots, which IEEE 754 defines to the last

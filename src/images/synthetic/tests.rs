@@ -67,6 +67,7 @@ fn same_seed_gives_the_same_bytes() {
         (gaussian_noise(0..4, 3).images, "1060573474329403e4cab1e7ea96993109f89f62b0240fdbc30946f14927e5a4"),
         (shapes(2, 3).images, "d80b45702af5bf7b059d41c4a0c7fd8a20b114dd6b70b564810f6cdace674582"),
         (patterns(0..20, 3).images, "615e258c368185a5d6ef498379f96b6204072fe1d509c946039d12e9a3ad409b"),
+        (leaves(0..20, 3).images, "584891d1206e33666fb8957a9d373cd1afe676ffc44f65489211586fb14b0bce"),
         (fractals(0..20, 3).images, "d66ce0711dc00d2d39ba94fd180ca83e98ad1ef2a8f84ec908d3068f3600b9bc"),
     ];
     for (images, hash) in pinned {
@@ -79,6 +80,7 @@ fn another_seed_gives_other_images_and_more_images_keep_the_first() {
     assert_ne!(shapes(1, 3).images, shapes(1, 4).images);
     assert_ne!(patterns(0..5, 3).images, patterns(0..5, 4).images);
     assert_eq!(patterns(0..5, 3).images, patterns(0..9, 3).images[..5 * PIXELS]);
+    assert_ne!(leaves(0..5, 3).images, leaves(0..5, 4).images);
     assert_ne!(fractals(0..5, 3).images, fractals(0..5, 4).images);
     assert_eq!(fractals(0..5, 3).images, fractals(0..9, 3).images[..5 * PIXELS]);
     assert_eq!(shapes(1, 3).images, shapes(2, 3).images[..10 * PIXELS]);
@@ -88,7 +90,7 @@ proptest! {
     #[test]
     fn parts_of_a_set_are_those_of_the_whole(cuts in prop::collection::vec(0_usize..12, 2), seed: u64) {
         let (low, high) = (cuts[0].min(cuts[1]), cuts[0].max(cuts[1]));
-        for generate in [uniform_noise, gaussian_noise, patterns, unlabelled_shapes] {
+        for generate in [uniform_noise, gaussian_noise, patterns, leaves, unlabelled_shapes] {
             let whole = generate(0..12, seed);
             let part = generate(low..high, seed);
             prop_assert_eq!(&part.images[..], &whole.images[low * PIXELS..high * PIXELS]);
