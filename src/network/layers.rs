@@ -40,9 +40,6 @@ pub enum Precision {
     Bf16,
 }
 
-/// Why a network that does not train can do its work.
-const NOT_READY: &str = "networks that only score were made ready for it";
-
 /// A square convolution over zero-padded input, optionally in half precision while it trains.
 #[derive(Module, Debug)]
 pub struct Convolution {
@@ -85,7 +82,7 @@ impl Convolution {
             return layer.forward(input);
         }
         if !TRAINS {
-            unreachable!("{NOT_READY}");
+            unreachable!("networks that only score were made ready for it");
         }
         let (weight, geometry) = (self.weight.val(), self.geometry(pooled));
         // A network that does not train has plain weights, also where the gradient of its input is asked for.

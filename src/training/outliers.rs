@@ -69,8 +69,7 @@ fn noise<R: Rng>(rng: &mut R, out: &mut [u8]) {
         .collect();
     for (at, out) in out.iter_mut().enumerate() {
         let (channel, y, x) = (if is_grey { 0 } else { at / PLANE }, at / SIDE % SIDE, at % SIDE);
-        // A float cast saturates.
-        *out = (values[(channel * across + y / side) * across + x / side] * 255.0 + 0.5) as u8;
+        *out = synthetic::to_byte(values[(channel * across + y / side) * across + x / side]);
     }
 }
 
@@ -106,11 +105,8 @@ mod tests {
             outlier(&pictures, &mut rng, |rng| &images[rng.random_range(0..8_u32) as usize], &mut out);
             let colours: HashSet<u8> = out.iter().copied().collect();
             // Of one image; of four; noise or pictures.
-            kinds[if colours.len() == 1 {
-                0
-            } else {
-                1 + usize::from(colours.iter().any(|colour| colour % 30 != 1))
-            }] += 1;
+            let is_made = colours.iter().any(|colour| colour % 30 != 1);
+            kinds[if colours.len() == 1 { 0 } else { 1 + usize::from(is_made) }] += 1;
         }
         // 333, less of the four those that are of one colour, and 500.
         assert!((280..400).contains(&kinds[0]) && (120..220).contains(&kinds[1]), "{kinds:?}");

@@ -451,8 +451,8 @@ fn trainings_start_from_the_weights_of_another() {
     let Trained { images, weights, .. } = Trained::shared();
     let folder = scratch();
     let out = folder.path().join("run");
+    let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--epochs", "1")];
     let from = |from: &Path, settings: &[(&str, &str)]| {
-        let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--epochs", "1")];
         train(images, &out, &[&others[..], &[("--initial-weights", path(from))], settings].concat())
     };
     refused(&mut from(folder.path(), &[]), &[path(folder.path()), "expected a weights folder"]);
@@ -476,7 +476,6 @@ fn trainings_start_from_the_weights_of_another() {
     // Averaged epochs after it.
     let averaged = folder.path().join("averaged");
     let settings = [("--learning-rate", "0"), ("--averaged-epochs", "1"), ("--start-from", path(&out))];
-    let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--epochs", "1")];
     stdout(&mut train(images, &averaged, &[&others[..], &settings].concat()));
     assert_eq!(manifest(&averaged)["initial_sha256"], after["initial_sha256"]);
 }

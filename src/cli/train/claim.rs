@@ -90,53 +90,60 @@ fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, 
     }
 }
 
+/// Where a training starts from the weights of another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// After the schedule.
+    Averaging,
+    /// At the beginning of a schedule of its own.
+    Schedule,
+}
+
+impl Start {
+    fn flag(self) -> &'static str {
+        match self {
+            Start::Averaging => "--start-from",
+            Start::Schedule => "--initial-weights",
+        }
+    }
+}
+
 /// A finished training whose weights another starts from.
 pub struct Begun {
-    /// What named it.
-    flag: &'static str,
+    start: Start,
     folder: PathBuf,
     manifest: Manifest,
 }
 
 impl Begun {
-    /// The one in `folder`, to go on with after its schedule: its settings have to be those of `start` but for the averaging, and all
-    /// `folds` there.
-    pub fn finished(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
-        let expected = |found: &Manifest| Manifest {
-            recipe: start.recipe.clone().map(|recipe| Recipe { averaging: None, ..recipe }),
-            // It may itself have started from others.
-            initial_sha256: found.initial_sha256.clone(),
-            ..start.clone()
-        };
-        Begun::new("--start-from", folder, expected, folds)
-    }
-
-    /// The one in `folder`, to begin a schedule with: images, folds and network have to be those of `start`, its course may differ.
-    pub fn initial(folder: &Path, start: &Manifest, folds: &[Fold]) -> Result<Self> {
-        let expected = |found: &Manifest| Manifest {
-            recipe: found.recipe.clone(),
-            validation_sha256: found.validation_sha256.clone(),
-            start_sha256: found.start_sha256.clone(),
-            initial_sha256: found.initial_sha256.clone(),
-            ..start.clone()
-        };
-        Begun::new("--initial-weights", folder, expected, folds)
-    }
-
-    fn new(
-        flag: &'static str,
-        folder: &Path,
-        expected: impl FnOnce(&Manifest) -> Manifest,
-        folds: &[Fold],
-    ) -> Result<Self> {
+    /// The one in `folder`, with all `folds`. Its settings have to be those of `run`: for the averaging all others, for a schedule
+    /// those of images, folds and network.
+    pub fn new(start: Start, folder: &Path, run: &Manifest, folds: &[Fold]) -> Result<Self> {
         let manifest = store::existing_manifest(folder)?;
-        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected(&manifest))) {
+        // It may itself have started from others.
+        let initial_sha256 = manifest.initial_sha256.clone();
+        let expected = match start {
+            Start::Averaging => Manifest {
+                recipe: run.recipe.clone().map(|recipe| Recipe { averaging: None, ..recipe }),
+                initial_sha256,
+                ..run.clone()
+            },
+            Start::Schedule => Manifest {
+                recipe: manifest.recipe.clone(),
+                validation_sha256: manifest.validation_sha256.clone(),
+                start_sha256: manifest.start_sha256.clone(),
+                initial_sha256,
+                ..run.clone()
+            },
+        };
+        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
             bail!(
-                "{flag} {}: expected a training with the same {name}, found {there} there and {now} now",
+                "{} {}: expected a training with the same {name}, found {there} there and {now} now",
+                start.flag(),
                 folder.display()
             );
         }
-        let begun = Begun { flag, folder: folder.to_owned(), manifest };
+        let begun = Begun { start, folder: folder.to_owned(), manifest };
         folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;
         Ok(begun)
     }
@@ -144,30 +151,35 @@ impl Begun {
     fn entry(&self, fold: usize) -> Result<&FoldEntry> {
         let entry = self.manifest.folds.iter().find(|entry| entry.fold.number == fold);
         entry.with_context(|| {
-            format!("{} {}: expected a trained fold {fold}, found none", self.flag, self.folder.display())
+            format!("{} {}: expected a trained fold {fold}, found none", self.start.flag(), self.folder.display())
         })
     }
 
-    /// What stands for the weights that it started from, if it did.
-    pub fn initial_sha256(&self) -> Option<String> {
-        self.manifest.initial_sha256.clone()
+    /// `run`, which says that it starts here.
+    pub fn begin(&self, run: Manifest) -> Manifest {
+        let weights =
+            sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes());
+        match self.start {
+            Start::Averaging => {
+                Manifest { start_sha256: Some(weights), initial_sha256: self.manifest.initial_sha256.clone(), ..run }
+            }
+            Start::Schedule => Manifest { initial_sha256: Some(weights), ..run },
+        }
     }
 
-    /// Stands for the weights of all folds.
-    pub fn sha256(&self) -> String {
-        sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
+    /// Epochs of `recipe` that are done.
+    pub fn epochs(&self, recipe: &Recipe) -> usize {
+        if self.start == Start::Averaging { recipe.epochs } else { 0 }
     }
 
-    /// The fold of `images` after the schedule of `recipe`.
+    /// What the fold of `images` goes on from.
     pub fn checkpoint(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
         let entry = self.entry(images.fold.number)?;
         let classifier = store::read_classifier(&self.folder, &self.manifest, entry, device)?;
-        Ok(after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?)
-    }
-
-    /// The same before the schedule.
-    pub fn beginning(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
-        let Checkpoint { model, .. } = self.checkpoint(images, recipe, device)?;
-        Ok(Checkpoint { model, ..Checkpoint::default() })
+        let checkpoint = after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?;
+        Ok(match self.start {
+            Start::Averaging => checkpoint,
+            Start::Schedule => Checkpoint { model: checkpoint.model, ..Checkpoint::default() },
+        })
     }
 }

@@ -27,7 +27,7 @@ use super::{
     scoring, shell,
     store::{self, Checkpoints},
 };
-use claim::{Begun, claim, claim_fold};
+use claim::{Begun, Start, claim, claim_fold};
 use validation::Validation;
 
 pub use args::TrainArgs;
@@ -92,21 +92,19 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
-    let begun = args.start_from.as_deref().map(|folder| Begun::finished(folder, &start, &folds)).transpose()?;
-    let initial = args.initial_weights.as_deref().map(|folder| Begun::initial(folder, &start, &folds)).transpose()?;
-    let start = Manifest {
-        start_sha256: begun.as_ref().map(Begun::sha256),
-        initial_sha256: match (&begun, &initial) {
-            (Some(begun), _) => begun.initial_sha256(),
-            (None, initial) => initial.as_ref().map(Begun::sha256),
-        },
-        ..start
+    let from = [(Start::Averaging, &args.start_from), (Start::Schedule, &args.initial_weights)];
+    let from = from.into_iter().find_map(|(from, folder)| Some((from, folder.as_deref()?)));
+    let begun = from.map(|(from, folder)| Begun::new(from, folder, &start, &folds)).transpose()?;
+    let start = match &begun {
+        Some(begun) => begun.begin(start),
+        None => start,
     };
     let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
-    let progress = Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |_| recipe.epochs), &out);
+    let progress =
+        Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |begun| begun.epochs(&recipe)), &out);
     announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
     for fold in missing {
         let (manifest, checkpoints) = claim_fold(&out, &start, fold.number)?;
@@ -124,14 +122,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let images =
             FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
         if let Some(begun) = &begun
-            && store::epochs_done(&out, fold.number) == 0
-        {
-            checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
-        }
-        if let Some(initial) = &initial
             && checkpoints.load()?.is_none()
         {
-            checkpoints.save(&initial.beginning(&images, &recipe, &device.device)?)?;
+            checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
         }
         let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
         let bytes = tensors::to_bytes(&trained.classifier)?;

@@ -34,7 +34,7 @@ pub(in crate::images) fn image_rng(seed: u64, index: usize) -> ChaCha8Rng {
 }
 
 /// A value in [0, 1] to the nearest of 256 levels; values outside are clipped.
-pub(super) fn to_byte(value: f32) -> u8 {
+pub(crate) fn to_byte(value: f32) -> u8 {
     // A float cast saturates, so this clips.
     (value * 255.0 + 0.5) as u8
 }

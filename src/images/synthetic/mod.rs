@@ -17,6 +17,7 @@ mod shapes;
 mod tests;
 
 pub(super) use draw::image_rng;
+pub(crate) use draw::to_byte;
 pub use fractals::fractals;
 pub use leaves::leaves;
 pub use noise::{gaussian_noise, uniform_noise};
