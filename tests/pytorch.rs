@@ -302,6 +302,7 @@ fn training_steps_are_those_of_pytorch() {
         let batch = Batch {
             kept: images[..8 * PIXELS].to_vec(),
             labels: (0..8).map(|image| (image * 3 + 1) % fold.kept.len() as i64).collect(),
+            targets: None,
             left_out: Some(images[8 * PIXELS..16 * PIXELS].to_vec()),
             outliers: None,
         };

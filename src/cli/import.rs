@@ -138,6 +138,7 @@ fn empty_manifest(dataset: &str, classes: &[String], network: &Network) -> Manif
         validation_sha256: None,
         start_sha256: None,
         initial_sha256: None,
+        teacher_sha256: None,
         recipe: None,
         folds: Vec::new(),
     }

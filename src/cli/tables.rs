@@ -192,7 +192,7 @@ fn folds(folder: &Path) -> Result<String> {
     let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
     let _ = write!(
         text,
-        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{}{}{} seed {}; {} in all. {first}",
+        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{}{}{}{} seed {}; {} in all. {first}",
         match manifest.validation_sha256 {
             None =>
                 "held-out images of the kept classes, and AUROC of the fold's score against those of the left-out ones",
@@ -209,6 +209,10 @@ fn folds(folder: &Path) -> Result<String> {
             images => format!(" {images} made outliers a step,"),
         },
         if recipe.one_batch { " one batch a step," } else { "" },
+        match recipe.teacher_share {
+            0.0 => String::new(),
+            share => format!(" a teacher's probabilities for {share} of the targets,"),
+        },
         recipe.seed,
         minutes(seconds),
     );

@@ -36,6 +36,11 @@ pub(crate) fn in_pieces<R: Rng>(image: &[u8], pieces: usize, rng: &mut R, out: &
     }
 }
 
+/// `images` `[n, 3, 32, 32]`, each mirrored left to right.
+pub fn mirrored(images: &[u8]) -> Vec<u8> {
+    images.chunks_exact(SIDE).flat_map(|row| row.iter().rev()).copied().collect()
+}
+
 /// Four of `images` `[n, 3, 32, 32]` beside each other, each reduced to every second pixel of every second row, as scaling without
 /// smoothing does: image `i` of the result has the images `i` to `i + 3`, counted on from the first behind the last.
 pub fn point_sampled(images: &[u8], seed: u64) -> Vec<u8> {

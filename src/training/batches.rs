@@ -39,6 +39,7 @@ pub(crate) struct Batches<'a> {
     left_out: Vec<usize>,
     pub recipe: &'a Recipe,
     train: &'a Dataset,
+    teacher: Option<&'a [f32]>,
     pub normalisation: Normalisation,
     /// Where there are made outliers.
     pictures: Option<Pictures>,
@@ -57,6 +58,7 @@ impl<'a> Batches<'a> {
             left_out: if uses_left_out { left_out } else { Vec::new() },
             recipe,
             train: data.train,
+            teacher: data.teacher,
             normalisation: data.normalisation,
             pictures: (recipe.outlier_batch > 0).then(Pictures::new),
         };
@@ -85,6 +87,7 @@ impl<'a> Batches<'a> {
             let left_out = cycle.take(step);
             Batch {
                 labels: kept.iter().map(|&index| self.logit(index)).collect(),
+                targets: self.targets(&kept),
                 kept: self.augmented(&kept, &mut rng),
                 left_out: (!left_out.is_empty()).then(|| self.augmented(&left_out, &mut rng)),
                 outliers: self.outliers(step),
@@ -95,6 +98,12 @@ impl<'a> Batches<'a> {
     /// The images of `indices` as they are.
     pub fn pixels(&self, indices: &[usize]) -> Vec<u8> {
         indices.iter().flat_map(|&index| self.train.image(index)).copied().collect()
+    }
+
+    /// The other images of `step`, unaugmented, where the recipe has such.
+    pub fn others(&self, step: usize) -> Vec<u8> {
+        let mut cycle = LeftOutCycle { batches: self, pass: None, order: Vec::new() };
+        [self.pixels(&cycle.take(step)), self.outliers(step).unwrap_or_default()].concat()
     }
 
     fn augmented(&self, indices: &[usize], rng: &mut ChaCha8Rng) -> Vec<u8> {
@@ -113,6 +122,23 @@ impl<'a> Batches<'a> {
         let mut pixels = vec![0; self.recipe.outlier_batch * PIXELS];
         pixels.chunks_exact_mut(PIXELS).for_each(|out| outlier(pictures, &mut rng, any_image, out));
         Some(pixels)
+    }
+
+    /// `[n, kept classes]`, the share of the recipe from what the teacher makes of the kept classes, the rest from the label.
+    fn targets(&self, indices: &[usize]) -> Option<Vec<f32>> {
+        let (teacher, classes, share) = (self.teacher?, self.train.classes.len(), self.recipe.teacher_share as f32);
+        let mut targets = Vec::with_capacity(indices.len() * self.fold.kept.len());
+        for &index in indices {
+            let start = targets.len();
+            let row = &teacher[index * classes..][..classes];
+            targets.extend(self.fold.kept.iter().map(|&class| row[class]));
+            let sum: f32 = targets[start..].iter().sum();
+            // A teacher may be certain of a class that this fold leaves out.
+            let share = if sum > 0.0 { share } else { 0.0 };
+            targets[start..].iter_mut().for_each(|probability| *probability *= share / sum.max(f32::MIN_POSITIVE));
+            targets[start + self.logit(index) as usize] += 1.0 - share;
+        }
+        Some(targets)
     }
 
     fn logit(&self, index: usize) -> i64 {
@@ -146,5 +172,39 @@ impl LeftOutCycle<'_> {
                 self.order[position % images]
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::synthetic;
+
+    /// Of four classes the fold keeps the last two, in another order; the teacher is certain of a class that it leaves out, and
+    /// of none.
+    #[test]
+    fn targets_are_the_teachers_kept_classes_and_the_label() {
+        let fold = Fold { number: 1, left_out: vec![0, 1], kept: vec![3, 2] };
+        let train = Dataset {
+            images: synthetic::uniform_noise(0..2, 1).images,
+            labels: vec![2, 3],
+            classes: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
+        };
+        let recipe = Recipe { left_out_batch: 0, teacher_share: 0.6, ..Recipe::quick() };
+        let teacher = [1.0, 0.0, 0.0, 0.0, 0.5, 0.1, 0.1, 0.3];
+        let data = FoldData {
+            fold: &fold,
+            train: &train,
+            validation: &train,
+            validation_ood: &[],
+            teacher: Some(&teacher),
+            normalisation: Normalisation::default(),
+        };
+        let targets = Batches::new(&recipe, &data).unwrap().targets(&[1, 0]).unwrap();
+        for (found, expected) in targets.iter().zip([0.6 * 0.75 + 0.4, 0.6 * 0.25, 0.0, 1.0]) {
+            assert!((found - expected).abs() < 1e-6, "{targets:?}");
+        }
+        let alone = FoldData { teacher: None, ..data };
+        assert!(Batches::new(&recipe, &alone).unwrap().targets(&[1, 0]).is_none());
     }
 }

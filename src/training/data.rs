@@ -15,6 +15,8 @@ pub struct FoldData<'a> {
     pub validation: &'a Dataset,
     /// Out-of-distribution validation images, `[n, 3, 32, 32]` u8.
     pub validation_ood: &'a [u8],
+    /// `[n, classes]`, a teacher's probabilities for the training images, where there is one.
+    pub teacher: Option<&'a [f32]>,
     /// Normalisation of all images.
     pub normalisation: Normalisation,
 }

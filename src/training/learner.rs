@@ -13,7 +13,11 @@ use crate::{
     error::Result,
     images::image::{Normalisation, PIXELS},
     network::{Classifier, Network, input::image_tensor},
-    training::{loss::margin_entropy_loss, recipe::Recipe, sgd::Sgd},
+    training::{
+        loss::{Target, margin_entropy_loss},
+        recipe::Recipe,
+        sgd::Sgd,
+    },
 };
 
 /// One step's images and labels.
@@ -23,6 +27,8 @@ pub struct Batch {
     pub kept: Vec<u8>,
     /// `[n]` logit indices.
     pub labels: Vec<i64>,
+    /// `[n, kept classes]` probabilities that take the labels' place in the cross-entropy, where there is a teacher.
+    pub targets: Option<Vec<f32>>,
     /// `[m, 3, 32, 32]` u8 images of left-out classes; none where the recipe does without the entropy term.
     pub left_out: Option<Vec<u8>>,
     /// `[k, 3, 32, 32]` u8 images that are made, of no class.
@@ -117,7 +123,13 @@ impl Learner {
             let left_out = left_out.as_deref().map(&mut forward);
             (kept, left_out, outliers.as_deref().map(forward))
         };
-        (margin_entropy_loss(kept.clone(), labels.clone(), left_out, outliers, self.recipe.loss), kept)
+        let target = match &batch.targets {
+            Some(targets) => {
+                Target::Probabilities(Tensor::from_data(TensorData::new(targets.clone(), kept.dims()), &self.device))
+            }
+            None => Target::Labels(labels.clone()),
+        };
+        (margin_entropy_loss(kept.clone(), target, left_out, outliers, self.recipe.loss), kept)
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]` u8 from `model` in training mode, which also moves its batch
@@ -216,6 +228,7 @@ mod tests {
         Batch {
             kept: (0..12).flat_map(|index| image(30 + 80 * (index % 3) as u8)).collect(),
             labels: (0..12).map(|index| index % 3).collect(),
+            targets: None,
             left_out: Some((0..6).flat_map(|_| image(5)).collect()),
             outliers: None,
         }

@@ -28,30 +28,39 @@ impl Default for MarginEntropy {
     }
 }
 
-/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out)) + beta mean max(0, margin + mean H(kept) - H(outlier))`,
+/// What the kept images' cross-entropy is to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// `[n]` logit indices.
+    Labels(Tensor<1, Int>),
+    /// `[n, c]` probabilities.
+    Probabilities(Tensor<2>),
+}
+
+/// `CE(kept, target) + beta max(0, margin + mean H(kept) - mean H(left_out)) + beta mean max(0, margin + mean H(kept) - H(outlier))`,
 /// without the terms for which there are no images.
 ///
-/// `kept` is `[n, c]` logits of kept-class images, `labels` `[n]` their logit indices, `left_out` `[m, c]` logits of
+/// `kept` is `[n, c]` logits of kept-class images, `left_out` `[m, c]` logits of
 /// left-out images, `outliers` `[k, c]` those of images that are made, of which each has to be uncertain, however much others are.
 /// Returns `[1]`. The paper has the first two terms.
 pub fn margin_entropy_loss(
     kept: Tensor<2>,
-    labels: Tensor<1, Int>,
+    target: Target,
     left_out: Option<Tensor<2>>,
     outliers: Option<Tensor<2>>,
     settings: MarginEntropy,
 ) -> Tensor<1> {
     let MarginEntropy { beta, margin, logit_norm } = settings;
-    if let (None, Some(left_out), None) = (logit_norm, &left_out, &outliers)
+    if let (Target::Labels(labels), None, Some(left_out), None) = (&target, logit_norm, &left_out, &outliers)
         && head::has_kernels(&kept)
     {
-        return head::margin_entropy(kept, labels, left_out.clone(), beta, margin);
+        return head::margin_entropy(kept, labels.clone(), left_out.clone(), beta, margin);
     }
     let scaled = match logit_norm {
         Some(temperature) => normalised(kept.clone(), temperature),
         None => kept.clone(),
     };
-    let mut loss = cross_entropy(scaled, labels);
+    let mut loss = cross_entropy(scaled, target);
     let least = entropy(kept).mean() + margin;
     if let Some(left_out) = left_out {
         loss = loss + (least.clone() - entropy(left_out).mean()).clamp_min(0.0) * beta;
@@ -69,9 +78,13 @@ fn normalised(logits: Tensor<2>, temperature: f64) -> Tensor<2> {
     logits / (length * temperature)
 }
 
-/// Mean cross-entropy of `logits` `[n, c]` to `labels` `[n]`, in nats. Returns `[1]`.
-fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    -log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).mean()
+/// Mean cross-entropy of `logits` `[n, c]`, in nats. Returns `[1]`.
+fn cross_entropy(logits: Tensor<2>, target: Target) -> Tensor<1> {
+    let log_probabilities = log_softmax(logits, 1);
+    match target {
+        Target::Labels(labels) => -log_probabilities.gather(1, labels.unsqueeze_dim(1)).mean(),
+        Target::Probabilities(targets) => -(log_probabilities * targets).sum_dim(1).mean(),
+    }
 }
 
 /// Entropy of the softmax of each of `logits` `[n, c]`, in nats. Returns `[n]`.
@@ -134,7 +147,8 @@ mod tests {
             let left_out = tensor(&case.logits_out, &device).require_grad();
             let labels = Tensor::from_data(TensorData::from(case.labels.as_slice()), &device);
             let settings = MarginEntropy { logit_norm: case.logit_norm, ..paper };
-            let loss = margin_entropy_loss(kept.clone(), labels, Some(left_out.clone()), None, settings);
+            let loss =
+                margin_entropy_loss(kept.clone(), Target::Labels(labels), Some(left_out.clone()), None, settings);
             assert_close(loss.to_data().try_to_vec().unwrap(), [case.loss], &case.name);
             let mut gradients = loss.backward();
             for (input, expected) in [(kept, case.grad_in), (left_out, case.grad_out)] {
@@ -151,7 +165,7 @@ mod tests {
         let labels = Tensor::from_data(TensorData::from([0i64, 1, 1]), &device);
         let loss = margin_entropy_loss(
             Tensor::zeros([3, 2], &device),
-            labels,
+            Target::Labels(labels),
             Some(Tensor::zeros([5, 2], &device)),
             None,
             MarginEntropy { beta: 0.5, margin: 0.3, logit_norm: None },
@@ -168,7 +182,7 @@ mod tests {
             (Tensor::zeros([2, 2], &device), Tensor::from_floats([[99.0, 0.0], [0.0, 0.0]], &device));
         let settings = MarginEntropy { beta: 0.5, margin: -0.1, logit_norm: None };
         let loss = |left_out, outliers| {
-            let loss = margin_entropy_loss(kept.clone(), labels.clone(), left_out, outliers, settings);
+            let loss = margin_entropy_loss(kept.clone(), Target::Labels(labels.clone()), left_out, outliers, settings);
             loss.into_data().try_to_vec::<f32>().unwrap()
         };
         let ln_2 = std::f64::consts::LN_2;
@@ -181,12 +195,28 @@ mod tests {
         let device = Device::flex();
         let loss = margin_entropy_loss(
             Tensor::from_data([[6.0, 8.0]], &device),
-            Tensor::from_data([0i64], &device),
+            Target::Labels(Tensor::from_data([0i64], &device)),
             None,
             None,
             MarginEntropy { logit_norm: Some(0.1), ..MarginEntropy::default() },
         );
         // Logits of length 10 become 6 and 8, whose second is the more probable by a factor of e^2.
         assert_close(loss.to_data().try_to_vec().unwrap(), [2f64.exp().ln_1p()], "by hand");
+    }
+
+    /// Probabilities of a label alone are the label; else each class counts by its own.
+    #[test]
+    fn probabilities_weigh_the_classes() {
+        let device = Device::flex();
+        let logits = Tensor::from_floats([[2.0, 0.0], [-1.0, 0.5]], &device);
+        let loss = |target| {
+            let loss = margin_entropy_loss(logits.clone(), target, None, None, MarginEntropy::default());
+            loss.into_data().try_to_vec::<f32>().unwrap()[0]
+        };
+        let probabilities = |values: [[f32; 2]; 2]| loss(Target::Probabilities(Tensor::from_floats(values, &device)));
+        let of = |labels: [i64; 2]| loss(Target::Labels(Tensor::from_data(labels, &device)));
+        let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        close(probabilities([[0.0, 1.0], [1.0, 0.0]]), of([1, 0]));
+        close(probabilities([[0.25, 0.75], [0.25, 0.75]]), 0.25 * of([0, 0]) + 0.75 * of([1, 1]));
     }
 }

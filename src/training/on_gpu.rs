@@ -27,7 +27,13 @@ fn images(count: usize, seed: u64) -> Vec<u8> {
 
 fn batch(kept: usize, left_out: usize, seed: u64) -> Batch {
     let labels = (0..kept as i64).map(|index| index % 3).collect();
-    Batch { kept: images(kept, seed), labels, left_out: Some(images(left_out, seed + 1)), outliers: None }
+    Batch {
+        kept: images(kept, seed),
+        labels,
+        targets: None,
+        left_out: Some(images(left_out, seed + 1)),
+        outliers: None,
+    }
 }
 
 fn learner(network: &str, device: &Device) -> Learner {

@@ -21,6 +21,7 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub outlier_batch: usize,
     /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side by itself.
+    /// Those that it is scored with are then of such a mixture, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_batch: bool,
     /// Course of the learning rate.
@@ -38,6 +39,9 @@ pub struct Recipe {
     pub nesterov: bool,
     /// L2 penalty, added to the gradient of every parameter.
     pub weight_decay: f64,
+    /// Share of a teacher's probabilities in the targets of the cross-entropy, of which the label has the rest (Hinton et al. 2015).
+    #[serde(default, skip_serializing_if = "is_nought")]
+    pub teacher_share: f64,
     /// Weight and margin of the entropy term, and whether the cross-entropy has LogitNorm.
     pub loss: MarginEntropy,
     /// Random crops and flips.
@@ -86,13 +90,18 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
+fn is_nought(number: &f64) -> bool {
+    *number == 0.0
+}
+
 /// Which images the batch-norm statistics of the finished network come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statistics {
     /// Running means over the training batches, kept and left-out images mixed, as published.
     Running,
-    /// Recomputed over this many unaugmented kept-class training images, with the dropout of the training.
+    /// Recomputed over this many unaugmented kept-class training images, with the dropout of the training; with one batch, over
+    /// the others that belong to as many steps, too.
     Recomputed(usize),
 }
 
@@ -120,6 +129,7 @@ impl Recipe {
             left_out_batch: 62,
             outlier_batch: 0,
             one_batch: false,
+            teacher_share: 0.0,
             schedule: Schedule::OneCycle,
             learning_rate: 0.25,
             averaging: None,

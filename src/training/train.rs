@@ -27,7 +27,7 @@ use crate::{
 
 /// Images for the whitening of the compact network's stem.
 const STEM_IMAGES: usize = 5000;
-/// Images a forward pass while batch-norm statistics are recomputed.
+/// Kept-class images a forward pass while batch-norm statistics are recomputed.
 const STATISTICS_BATCH: usize = 250;
 /// Steps between two readings of the loss; a reading waits for the device.
 const READ_EVERY: usize = 10;
@@ -198,6 +198,8 @@ fn new_learner(network: &Network, batches: &Batches, device: &Device) -> Learner
 
 /// Gives `classifier`, a network of the learner's, the batch-norm statistics that the recipe wants it to be scored with.
 ///
+/// A network that trained with the statistics of all images of a step keeps to those of such a mixture.
+///
 /// Clones share their statistics, so that these become the learner's, too, which trains without them.
 fn recompute_statistics(classifier: &Classifier, learner: &Learner, batches: &Batches) {
     let Statistics::Recomputed(images) = batches.recipe.statistics else { return };
@@ -205,11 +207,16 @@ fn recompute_statistics(classifier: &Classifier, learner: &Learner, batches: &Ba
     // Forward passes that no backward pass follows would keep their activations for one.
     let mut model = classifier.clone().no_grad();
     let mut seen = 0;
-    for part in images.chunks(STATISTICS_BATCH) {
+    let size = if batches.recipe.one_batch { batches.recipe.batch } else { STATISTICS_BATCH };
+    for (step, part) in images.chunks(size).enumerate() {
         // With a part's share of the images so far, the running means end as those over all images.
         seen += part.len();
         model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = part.len() as f64 / seen as f64);
-        learner.forward(&model, &batches.pixels(part));
+        let mut pixels = batches.pixels(part);
+        if batches.recipe.one_batch {
+            pixels.extend(batches.others(step));
+        }
+        learner.forward(&model, &pixels);
     }
 }
 
@@ -265,6 +272,7 @@ mod tests {
                 train: &self.train,
                 validation: &self.validation,
                 validation_ood: &self.ood,
+                teacher: None,
                 normalisation: Normalisation::default(),
             }
         }
@@ -497,6 +505,34 @@ mod tests {
             assert!((mean - expected).abs() < 1e-5, "{mean} {expected}");
             assert!((first[channel] - last[channel]).abs() > 1e-4, "the parts differ, or this says nothing");
         }
+    }
+
+    #[test]
+    fn recomputed_statistics_of_one_batch_are_those_of_all_its_images() {
+        let run = run();
+        let recipe =
+            Recipe { outlier_batch: 8, one_batch: true, statistics: Statistics::Recomputed(16), ..run.recipe.clone() };
+        let data = run.data();
+        let batches = Batches::new(&recipe, &data).unwrap();
+        let learner = new_learner(&run.network, &batches, &Device::flex());
+        let means = |recompute: &dyn Fn(&Classifier)| -> Vec<f32> {
+            let mut classifier = learner.model.clone();
+            recompute(&classifier);
+            classifier.batch_norms_mut()[0].running_mean.value_sync().into_data().try_to_vec().unwrap()
+        };
+        let found = means(&|classifier| recompute_statistics(classifier, &learner, &batches));
+        let of = |images: &[u8]| {
+            means(&|classifier| {
+                let mut model = classifier.clone();
+                model.batch_norms_mut().into_iter().for_each(|norm| norm.momentum = 1.0);
+                learner.forward(&model, images);
+            })
+        };
+        let kept = batches.pixels(&batches.kept[..16]);
+        let others = batches.others(0);
+        assert_eq!(others.len(), (4 + 8) * PIXELS);
+        assert_eq!(found, of(&[&kept[..], &others].concat()));
+        assert_ne!(found, of(&kept));
     }
 
     /// Scoring gives an image the same logits alone and among others, which a network left in training mode does not.

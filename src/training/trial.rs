@@ -25,6 +25,7 @@ pub fn trial_step(network: &Network, recipe: &Recipe, classes: usize, device: &D
     let batch = Batch {
         kept: vec![0; recipe.batch * PIXELS],
         labels: vec![0; recipe.batch],
+        targets: None,
         left_out: (recipe.left_out_batch > 0).then(|| vec![0; recipe.left_out_batch * PIXELS]),
         outliers: (recipe.outlier_batch > 0).then(|| vec![0; recipe.outlier_batch * PIXELS]),
     };

@@ -65,6 +65,9 @@ pub struct Manifest {
     /// The same of the ensemble from whose weights the training started, at the beginning of its schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_sha256: Option<String>,
+    /// The same of the ensemble whose probabilities were among the targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_sha256: Option<String>,
     /// How the folds were trained; none for weights that were trained elsewhere.
     pub recipe: Option<Recipe>,
     /// The folds that are there, by number.

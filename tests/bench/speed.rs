@@ -222,6 +222,7 @@ impl Case {
         let batch = Batch {
             kept: self.images(self.batch),
             labels: (0..self.batch as i64).map(|index| index % 8).collect(),
+            targets: None,
             left_out: Some(self.images(self.batch / 4)),
             outliers: None,
         };

@@ -445,13 +445,13 @@ fn averaged_epochs_are_trained_after_a_finished_training() {
     refused(&mut train(images, &out, &[("--averaged-epochs", "1")]), &[path(&out), "start_sha256"]);
 }
 
-/// With made outliers and one batch a step, which no other test trains with.
+/// With made outliers, which no other test trains with.
 #[test]
 fn trainings_start_from_the_weights_of_another() {
     let Trained { images, weights, .. } = Trained::shared();
     let folder = scratch();
     let out = folder.path().join("run");
-    let others = [("--outlier-batch", "3"), ("--one-batch", "true"), ("--epochs", "1")];
+    let others = [("--outlier-batch", "3"), ("--epochs", "1")];
     let from = |from: &Path, settings: &[(&str, &str)]| {
         train(images, &out, &[&others[..], &[("--initial-weights", path(from))], settings].concat())
     };
@@ -463,7 +463,7 @@ fn trainings_start_from_the_weights_of_another() {
     let printed = stdout(&mut from(weights, &[("--learning-rate", "0")]));
     assert!(printed.contains("fold 3 epoch 1/1: ") && !printed.contains("going on after"), "{printed}");
     let (before, after) = (manifest(weights), manifest(&out));
-    assert_eq!((&after["recipe"]["outlier_batch"], &after["recipe"]["one_batch"]), (&3.into(), &true.into()));
+    assert_eq!(after["recipe"]["outlier_batch"], 3);
     for fold in 0..FOLDS {
         let accuracy = |manifest: &Value, epoch: usize| {
             manifest["folds"][fold]["history"][epoch]["validation_accuracy"].as_f64().unwrap()
@@ -478,6 +478,30 @@ fn trainings_start_from_the_weights_of_another() {
     let settings = [("--learning-rate", "0"), ("--averaged-epochs", "1"), ("--start-from", path(&out))];
     stdout(&mut train(images, &averaged, &[&others[..], &settings].concat()));
     assert_eq!(manifest(&averaged)["initial_sha256"], after["initial_sha256"]);
+}
+
+/// In one batch a step, which no other test trains with.
+#[test]
+fn trainings_learn_from_the_probabilities_of_a_teacher() {
+    let Trained { images, weights, .. } = Trained::shared();
+    let folder = scratch();
+    let [out, alone] = ["run", "alone"].map(|name| folder.path().join(name));
+    let others = [("--one-batch", "true"), ("--epochs", "1")];
+    let from = |teacher: &Path, settings: &[(&str, &str)]| {
+        train(images, &out, &[&others[..], &[("--teacher", path(teacher))], settings].concat())
+    };
+    refused(&mut from(folder.path(), &[]), &[path(folder.path()), "expected a weights folder"]);
+    refused(&mut from(weights, &[("--hold-out", "0.4")]), &["--teacher", path(weights), "held out the same images"]);
+    refused(&mut from(weights, &[("--teacher-share", "1.5")]), &["--teacher-share", "from 0 to 1", "1.5"]);
+    assert!(files(&out).is_empty());
+
+    stdout(&mut from(weights, &[]));
+    stdout(&mut train(images, &alone, &others));
+    let [taught, alone] = [&out, &alone].map(|out| (manifest(out), fold_file(out, 1)));
+    assert_eq!((&taught.0["recipe"]["teacher_share"], &taught.0["recipe"]["one_batch"]), (&0.7.into(), &true.into()));
+    assert!(taught.0["teacher_sha256"].is_string() && alone.0["teacher_sha256"].is_null());
+    assert!(taught.1 != alone.1);
+    refused(&mut train(images, &out, &others), &[path(&out), "teacher_"]);
 }
 
 /// `weights/train.sh` for the shared ensemble's training.

@@ -21,6 +21,8 @@ const LARGEST: usize = 1_000_000;
 
 /// Dropout of the wide residual network in the paper.
 const WIDE_RESNET_DROPOUT: f64 = 0.3;
+/// Share of a teacher in the targets.
+const TEACHER_SHARE: f64 = 0.7;
 
 /// What `eloc train` takes.
 #[derive(Args, Debug)]
@@ -72,6 +74,10 @@ pub struct TrainArgs {
     /// schedule.
     #[arg(long, conflicts_with = "start_from")]
     pub initial_weights: Option<PathBuf>,
+    /// Weights folder of an ensemble that held out the same images: its probabilities are a part of the targets of the
+    /// cross-entropy, beside the labels (knowledge distillation).
+    #[arg(long)]
+    pub teacher: Option<PathBuf>,
     #[command(flatten)]
     pub odin: OdinArgs,
     /// Where to compute.
@@ -141,6 +147,9 @@ struct Overrides {
     /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side in its own.
     #[arg(long)]
     one_batch: Option<bool>,
+    /// How large a part, 0 to 1 [0.7].
+    #[arg(long, requires = "teacher")]
+    teacher_share: Option<f64>,
     /// Course of the learning rate.
     #[arg(long, value_enum)]
     schedule: Option<ScheduleChoice>,
@@ -221,6 +230,7 @@ impl Overrides {
             left_out_batch: self.left_out_batch.unwrap_or(start.left_out_batch),
             outlier_batch: self.outlier_batch.unwrap_or(start.outlier_batch),
             one_batch: self.one_batch.unwrap_or(start.one_batch),
+            teacher_share: self.teacher_share.unwrap_or(start.teacher_share),
             schedule: match self.schedule {
                 Some(ScheduleChoice::Step) => Schedule::Step,
                 Some(ScheduleChoice::Linear) => Schedule::Linear,
@@ -290,6 +300,9 @@ impl TrainArgs {
         if matches!(network, Network::WideResNet { .. }) && !matches!(self.recipe, RecipeChoice::Quick) {
             start.dropout = WIDE_RESNET_DROPOUT;
         }
+        if self.teacher.is_some() {
+            start.teacher_share = TEACHER_SHARE;
+        }
         let recipe = self.overrides.over(start);
         if self.all_classes { Recipe { left_out_batch: 0, ..recipe } } else { recipe }
     }
@@ -335,6 +348,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         batch,
         left_out_batch,
         outlier_batch,
+        teacher_share,
         learning_rate,
         bias_factor,
         momentum,
@@ -354,6 +368,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--batch", batch as f64, counts(batch), "a number from 1 to 1000000"),
         ("--left-out-batch", left_out_batch as f64, left_out_batch <= LARGEST, "a number of at most 1000000"),
         ("--outlier-batch", outlier_batch as f64, outlier_batch <= LARGEST, "a number of at most 1000000"),
+        ("--teacher-share", teacher_share, (0.0..=1.0).contains(&teacher_share), "a number from 0 to 1"),
         ("--learning-rate", learning_rate, at_least_0(learning_rate), "a number of at least 0"),
         ("--averaged-epochs", averaged_epochs as f64, counts(averaged_epochs), "a number from 1 to 1000000"),
         ("--averaged-learning-rate", averaged_rate, at_least_0(averaged_rate), "a number of at least 0"),

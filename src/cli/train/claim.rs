@@ -77,6 +77,11 @@ fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
     )
 }
 
+/// Hash of all folds' weights.
+pub fn weights_sha256(manifest: &Manifest) -> String {
+    sha256(manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
+}
+
 /// Path and values of the first place where two JSON values differ.
 fn first_difference(path: &str, a: &Value, b: &Value) -> Option<(String, Value, Value)> {
     match (a, b) {
@@ -132,6 +137,7 @@ impl Begun {
                 recipe: manifest.recipe.clone(),
                 validation_sha256: manifest.validation_sha256.clone(),
                 start_sha256: manifest.start_sha256.clone(),
+                teacher_sha256: manifest.teacher_sha256.clone(),
                 initial_sha256,
                 ..run.clone()
             },
@@ -157,8 +163,7 @@ impl Begun {
 
     /// `run`, which says that it starts here.
     pub fn begin(&self, run: Manifest) -> Manifest {
-        let weights =
-            sha256(self.manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes());
+        let weights = weights_sha256(&self.manifest);
         match self.start {
             Start::Averaging => {
                 Manifest { start_sha256: Some(weights), initial_sha256: self.manifest.initial_sha256.clone(), ..run }

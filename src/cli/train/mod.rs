@@ -28,12 +28,14 @@ use super::{
     store::{self, Checkpoints},
 };
 use claim::{Begun, Start, claim, claim_fold};
+use teacher::Teacher;
 use validation::Validation;
 
 pub use args::TrainArgs;
 
 mod args;
 mod claim;
+mod teacher;
 mod validation;
 
 /// A compact network narrow enough to learn the built-in set in minutes without a GPU.
@@ -89,6 +91,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         validation_sha256: validation.sha256(),
         start_sha256: None,
         initial_sha256: None,
+        teacher_sha256: None,
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
@@ -99,6 +102,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         Some(begun) => begun.begin(start),
         None => start,
     };
+    let teacher = args.teacher.as_deref().map(|folder| Teacher::new(folder, &start, &device)).transpose()?;
+    let start = Manifest { teacher_sha256: teacher.as_ref().map(Teacher::sha256), ..start };
     let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
@@ -106,6 +111,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let progress =
         Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |begun| begun.epochs(&recipe)), &out);
     announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
+    let probabilities = match &teacher {
+        Some(teacher) if !missing.is_empty() => Some(teacher.probabilities(&train.images, &args.data, &device)?),
+        _ => None,
+    };
     for fold in missing {
         let (manifest, checkpoints) = claim_fold(&out, &start, fold.number)?;
         let Some(checkpoints) = checkpoints else {
@@ -119,8 +128,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             continue;
         }
         let (id, ood) = validation.of(fold);
-        let images =
-            FoldData { fold, train: &train, validation: &id, validation_ood: &ood, normalisation: start.normalisation };
+        let images = FoldData {
+            fold,
+            train: &train,
+            validation: &id,
+            validation_ood: &ood,
+            teacher: probabilities.as_deref(),
+            normalisation: start.normalisation,
+        };
         if let Some(begun) = &begun
             && checkpoints.load()?.is_none()
         {
