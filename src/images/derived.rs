@@ -71,6 +71,15 @@ mod tests {
     use crate::images::synthetic;
 
     #[test]
+    fn a_mirror_image_has_each_row_from_its_end() {
+        let images = synthetic::uniform_noise(0..2, 1).images;
+        let mirrored = mirrored(&images);
+        for (at, value) in mirrored.iter().enumerate() {
+            assert_eq!(*value, images[at / SIDE * SIDE + SIDE - 1 - at % SIDE]);
+        }
+    }
+
+    #[test]
     fn a_jigsaw_has_the_pixels_of_its_image_in_another_order() {
         let images = synthetic::uniform_noise(0..6, 1).images;
         let puzzles = jigsaw(&images, 2);

@@ -1,7 +1,7 @@
 // The walk through what the command line measured for the networks in use: there before anything is dropped.
 import { measuredStudy } from "../engine/measured.js";
 import { setNotes } from "./notes.js";
-import { settings } from "./settings.js";
+import { ODIN, settings } from "./settings.js";
 import { Summary } from "./summary.js";
 import { plural } from "./words.js";
 
@@ -49,7 +49,7 @@ export class WalkThrough {
     const { manifest } = this.#scorer.ensemble;
     const measured = measuredStudy(this.#results, this.set, this.score, this.#scorer.scoreNames);
     const { names, counts, rows, curves, shown } = measured;
-    const same = ["temperature", "epsilon", "gradient"].every((name) => manifest.odin[name] === this.#results.odin[name]);
+    const same = ODIN.every((name) => manifest.odin[name] === this.#results.odin[name]);
     this.#on.show(this, {
       ...measured, kind: this.kind,
       sentence: `Measured by the command line: ${names.id} (${plural(counts.id, "image")}) against ${names.ood} (${plural(counts.ood, "image")}).` +

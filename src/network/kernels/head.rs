@@ -117,22 +117,55 @@ pub trait HeadOps: Backend {
 
     /// See [`maximum`]; with the pixel of the largest.
     fn maximum(input: FloatTensor<Self>) -> (FloatTensor<Self>, IntTensor<Self>) {
-        composed_maximum::<Self>(input)
+        let [images, height, width, channels] = input.shape().dims();
+        let dtype = get_or_init_device_settings::<Self>(&input.device()).int_dtype;
+        let pixels = Self::float_reshape(input, [images, height * width, channels].into());
+        let (largest, places) = Self::float_max_dim_with_indices(pixels, 1, dtype);
+        (Self::float_reshape(largest, [images, channels].into()), places)
     }
 
     /// The gradient of the input, of the given shape, from that of the output.
     fn maximum_gradient(gradient: FloatTensor<Self>, places: IntTensor<Self>, shape: [usize; 4]) -> FloatTensor<Self> {
-        composed_maximum_gradient::<Self>(gradient, places, shape)
+        let [images, height, width, channels] = shape;
+        let (device, dtype) = (gradient.device(), gradient.dtype());
+        let none = Self::float_zeros([images, height * width, channels].into(), &device, dtype.into());
+        let gradient = Self::float_reshape(gradient, [images, 1, channels].into());
+        Self::float_reshape(Self::float_scatter(1, none, places, gradient, IndexingUpdateOp::Add), shape.into())
     }
 
     /// See [`descent`].
+    ///
+    /// Written out instead of derived: at T = 1000 the softmax is nearly uniform, and differences of its logarithms would lose most
+    /// of their digits in single precision. Where it is nearly 1 for a class, what the entropy takes from the others is small beside
+    /// that class's logit, which therefore counts as 0.
     fn descent(logits: FloatTensor<Self>, temperature: f64, entropy: bool) -> FloatTensor<Self> {
-        composed_descent::<Self>(logits, temperature, entropy)
+        let ([rows, classes], device, dtype) = (logits.shape().dims(), logits.device(), logits.dtype());
+        let largest = Self::float_max_dim(logits.clone(), 1);
+        let centred = Self::float_div_scalar(Self::float_sub(logits.clone(), largest), temperature.into());
+        let powers = Self::float_exp(centred.clone());
+        let p = Self::float_div(powers.clone(), Self::float_sum_dim(powers, 1));
+        if entropy {
+            let mean = Self::float_sum_dim(Self::float_mul(p.clone(), centred.clone()), 1);
+            return Self::float_mul(p, Self::float_sub(mean, centred));
+        }
+        let places = Self::float_argmax(logits, 1, get_or_init_device_settings::<Self>(&device).int_dtype);
+        let none = Self::float_zeros([rows, classes].into(), &device, dtype.into());
+        let one = Self::float_ones([rows, 1].into(), &device, dtype.into());
+        let target = Self::float_scatter(1, none, places, one, IndexingUpdateOp::Add);
+        // p - target, without the cancellation in 1 - p of a confident network.
+        let others = Self::float_sub(p.clone(), Self::float_mul(p, target.clone()));
+        Self::float_sub(others.clone(), Self::float_mul(target, Self::float_sum_dim(others, 1)))
     }
 
     /// See [`step`].
     fn step(images: FloatTensor<Self>, gradient: FloatTensor<Self>, by: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed_step::<Self>(images, gradient, by)
+        let (settings, dtype) = (get_or_init_device_settings::<Self>(&images.device()), images.dtype());
+        let is_up = Self::float_greater_equal_elem(gradient, 0.0.into(), settings.bool_dtype);
+        let sign = Self::bool_into_float(is_up, dtype.into());
+        let sign = Self::float_sub_scalar(Self::float_mul_scalar(sign, 2.0.into()), 1.0.into());
+        let [channels] = by.shape().dims();
+        let by = Self::float_cast(Self::float_reshape(by, [1, channels, 1, 1].into()), dtype.into());
+        Self::float_sub(images, Self::float_mul(sign, by))
     }
 
     /// See [`descended`].
@@ -176,59 +209,6 @@ pub trait HeadOps: Backend {
         let _ = gradient;
         output
     }
-}
-
-/// By Burn's operations, as the others.
-fn composed_maximum<B: Backend>(input: FloatTensor<B>) -> (FloatTensor<B>, IntTensor<B>) {
-    let [images, height, width, channels] = input.shape().dims();
-    let dtype = get_or_init_device_settings::<B>(&input.device()).int_dtype;
-    let pixels = B::float_reshape(input, [images, height * width, channels].into());
-    let (largest, places) = B::float_max_dim_with_indices(pixels, 1, dtype);
-    (B::float_reshape(largest, [images, channels].into()), places)
-}
-
-fn composed_maximum_gradient<B: Backend>(
-    gradient: FloatTensor<B>,
-    places: IntTensor<B>,
-    shape: [usize; 4],
-) -> FloatTensor<B> {
-    let [images, height, width, channels] = shape;
-    let (device, dtype) = (gradient.device(), gradient.dtype());
-    let none = B::float_zeros([images, height * width, channels].into(), &device, dtype.into());
-    let gradient = B::float_reshape(gradient, [images, 1, channels].into());
-    B::float_reshape(B::float_scatter(1, none, places, gradient, IndexingUpdateOp::Add), shape.into())
-}
-
-/// Written out instead of derived: at T = 1000 the softmax is nearly uniform, and differences of its logarithms
-/// would lose most of their digits in single precision. Where it is nearly 1 for a class, what the entropy takes from the
-/// others is small beside that class's logit, which therefore counts as 0.
-fn composed_descent<B: Backend>(logits: FloatTensor<B>, temperature: f64, entropy: bool) -> FloatTensor<B> {
-    let ([rows, classes], device, dtype) = (logits.shape().dims(), logits.device(), logits.dtype());
-    let largest = B::float_max_dim(logits.clone(), 1);
-    let centred = B::float_div_scalar(B::float_sub(logits.clone(), largest), temperature.into());
-    let powers = B::float_exp(centred.clone());
-    let p = B::float_div(powers.clone(), B::float_sum_dim(powers, 1));
-    if entropy {
-        let mean = B::float_sum_dim(B::float_mul(p.clone(), centred.clone()), 1);
-        return B::float_mul(p, B::float_sub(mean, centred));
-    }
-    let places = B::float_argmax(logits, 1, get_or_init_device_settings::<B>(&device).int_dtype);
-    let none = B::float_zeros([rows, classes].into(), &device, dtype.into());
-    let one = B::float_ones([rows, 1].into(), &device, dtype.into());
-    let target = B::float_scatter(1, none, places, one, IndexingUpdateOp::Add);
-    // p - target, without the cancellation in 1 - p of a confident network.
-    let others = B::float_sub(p.clone(), B::float_mul(p, target.clone()));
-    B::float_sub(others.clone(), B::float_mul(target, B::float_sum_dim(others, 1)))
-}
-
-fn composed_step<B: Backend>(images: FloatTensor<B>, gradient: FloatTensor<B>, by: FloatTensor<B>) -> FloatTensor<B> {
-    let (settings, dtype) = (get_or_init_device_settings::<B>(&images.device()), images.dtype());
-    let is_up = B::float_greater_equal_elem(gradient, 0.0.into(), settings.bool_dtype);
-    let sign = B::bool_into_float(is_up, dtype.into());
-    let sign = B::float_sub_scalar(B::float_mul_scalar(sign, 2.0.into()), 1.0.into());
-    let [channels] = by.shape().dims();
-    let by = B::float_cast(B::float_reshape(by, [1, channels, 1, 1].into()), dtype.into());
-    B::float_sub(images, B::float_mul(sign, by))
 }
 
 impl HeadOps for Flex {}
