@@ -502,6 +502,12 @@ fn trainings_learn_from_the_probabilities_of_a_teacher() {
     assert!(taught.0["teacher_sha256"].is_string() && alone.0["teacher_sha256"].is_null());
     assert!(taught.1 != alone.1);
     refused(&mut train(images, &out, &others), &[path(&out), "teacher_"]);
+
+    // Averaged epochs after it, with the same teacher.
+    let averaged = folder.path().join("averaged");
+    let settings = [("--teacher", path(weights)), ("--averaged-epochs", "1"), ("--start-from", path(&out))];
+    stdout(&mut train(images, &averaged, &[&others[..], &settings].concat()));
+    assert_eq!(manifest(&averaged)["teacher_sha256"], taught.0["teacher_sha256"]);
 }
 
 /// `weights/train.sh` for the shared ensemble's training.

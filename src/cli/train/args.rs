@@ -147,7 +147,7 @@ struct Overrides {
     /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side in its own.
     #[arg(long)]
     one_batch: Option<bool>,
-    /// How large a part, 0 to 1 [0.7].
+    /// Part of the targets that --teacher gives, 0 to 1 [0.7].
     #[arg(long, requires = "teacher")]
     teacher_share: Option<f64>,
     /// Course of the learning rate.

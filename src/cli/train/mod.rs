@@ -95,6 +95,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
+    let teacher = args.teacher.as_deref().map(|folder| Teacher::new(folder, &start, &device)).transpose()?;
+    let start = Manifest { teacher_sha256: teacher.as_ref().map(Teacher::sha256), ..start };
     let from = [(Start::Averaging, &args.start_from), (Start::Schedule, &args.initial_weights)];
     let from = from.into_iter().find_map(|(from, folder)| Some((from, folder.as_deref()?)));
     let begun = from.map(|(from, folder)| Begun::new(from, folder, &start, &folds)).transpose()?;
@@ -102,8 +104,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         Some(begun) => begun.begin(start),
         None => start,
     };
-    let teacher = args.teacher.as_deref().map(|folder| Teacher::new(folder, &start, &device)).transpose()?;
-    let start = Manifest { teacher_sha256: teacher.as_ref().map(Teacher::sha256), ..start };
     let manifest = claim(&out, &start, &args.odin)?;
 
     let missing: Vec<&Fold> =
