@@ -35,7 +35,8 @@ impl Pictures {
 }
 
 /// Writes an outlier to `out`, `[3, 32, 32]`: in a sixth of the cases each noise, an image in pieces that lie in another order, one
-/// with pixels in another order, or four point-sampled ones; else a picture. `any_image` gives training images.
+/// with pixels in another order, or four point-sampled ones; else a picture. A quarter of them are grey, so that outliers are not
+/// known by their colours. `any_image` gives training images.
 pub(super) fn outlier<'a, R: Rng>(
     pictures: &Pictures,
     rng: &mut R,
@@ -52,12 +53,17 @@ pub(super) fn outlier<'a, R: Rng>(
         3 => four_sampled(std::array::from_fn(|_| any_image(rng)), rng, out),
         _ => out.copy_from_slice(pictures.any(rng)),
     }
+    if rng.random_range(0..4_u32) == 0 {
+        // One channel of noise is as strong as noise in colours; their mean is not.
+        let channel = rng.random_range(0..CHANNELS as u32) as usize;
+        let grey = out[channel * PLANE..][..PLANE].to_vec();
+        out.chunks_exact_mut(PLANE).for_each(|plane| plane.copy_from_slice(&grey));
+    }
 }
 
-/// Noise of squares of 1, 2 or 4 pixels, uniform or normal, grey in a quarter of the cases.
+/// Noise of squares of 1, 2 or 4 pixels, uniform or normal.
 fn noise<R: Rng>(rng: &mut R, out: &mut [u8]) {
     let side = 1 << rng.random_range(0..3_u32);
-    let is_grey = rng.random_range(0..4_u32) == 0;
     let is_normal: bool = rng.random();
     let (low, high) = (rng.random_range(0.0..0.4_f32), rng.random_range(0.6..1.0_f32));
     let across = SIDE / side;
@@ -68,7 +74,7 @@ fn noise<R: Rng>(rng: &mut R, out: &mut [u8]) {
         })
         .collect();
     for (at, out) in out.iter_mut().enumerate() {
-        let (channel, y, x) = (if is_grey { 0 } else { at / PLANE }, at / SIDE % SIDE, at % SIDE);
+        let (channel, y, x) = (at / PLANE, at / SIDE % SIDE, at % SIDE);
         *out = synthetic::to_byte(values[(channel * across + y / side) * across + x / side]);
     }
 }
@@ -125,26 +131,32 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_grey_or_coloured_in_squares() {
+    fn noise_is_in_squares() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         let mut seen = HashSet::new();
         for _ in 0..100 {
             let mut out = vec![0; PIXELS];
             noise(&mut rng, &mut out);
-            let is_grey = out[..PLANE] == out[PLANE..2 * PLANE];
             let same =
                 |step: usize| out.chunks_exact(step).all(|values| values.iter().all(|value| *value == values[0]));
-            seen.insert((
-                is_grey,
-                if same(4) {
-                    4
-                } else if same(2) {
-                    2
-                } else {
-                    1
-                },
-            ));
+            seen.insert([4, 2, 1].into_iter().find(|&step| same(step)));
         }
-        assert_eq!(seen.len(), 6);
+        assert_eq!(seen.len(), 3);
+    }
+
+    /// Every kind of a coloured image.
+    #[test]
+    fn a_quarter_is_grey() {
+        let pictures = Pictures::new();
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let image = synthetic::uniform_noise(0..1, 1).images;
+        let is_grey = |image: &[u8]| image.chunks_exact(PLANE).all(|plane| plane == &image[..PLANE]);
+        let grey = (0..1000).filter(|_| {
+            let mut out = vec![0; PIXELS];
+            outlier(&pictures, &mut rng, |_| &image, &mut out);
+            is_grey(&out)
+        });
+        let grey = grey.count();
+        assert!((200..300).contains(&grey), "{grey}");
     }
 }
