@@ -7,7 +7,8 @@
 #
 # OUT      the run's folder, on a disk that outlives the machine [runs/script]
 # JOBS     folds at a time [1]; more pay where one leaves the GPU idle, as compact and DenseNet do with libtorch-cuda on an H200,
-#          and with libtorch on a CPU when each computes with one thread (OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive)
+#          and on a CPU when each computes with one thread (RAYON_NUM_THREADS=1, with libtorch OMP_NUM_THREADS=1
+#          OMP_WAIT_POLICY=passive)
 # FOLDS    number of folds [5]
 # MINUTES  stop after so long, with exit status 3 [no limit]; what is lost is the epoch that was begun
 # ELOC     the tool [built here; for a machine without Rust, and for --device libtorch-cuda and cuda, which ../README.md tells of,

@@ -111,7 +111,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let progress =
         Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |begun| begun.epochs(&recipe)), &out);
     announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
-    let probabilities = match &teacher {
+    // The teacher's networks end here: only their probabilities count.
+    let probabilities = match teacher {
         Some(teacher) if !missing.is_empty() => Some(teacher.probabilities(&train.images, &args.data, &device)?),
         _ => None,
     };
