@@ -139,6 +139,7 @@ fn empty_manifest(dataset: &str, classes: &[String], network: &Network) -> Manif
         start_sha256: None,
         initial_sha256: None,
         teacher_sha256: None,
+        averaged: None,
         recipe: None,
         folds: Vec::new(),
     }

@@ -7,6 +7,7 @@
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+mod average;
 mod compare;
 mod data;
 mod device;
@@ -49,6 +50,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Write an ensemble's weights in another form.
     Export(export::ExportArgs),
+    /// Average the weights of two ensembles of which one was trained on from the other.
+    Average(average::AverageArgs),
     /// Try epsilons and temperatures on held-out training images.
     Tune(tune::TuneArgs),
     /// Make the tables in Markdown files anew from the results that they name.
@@ -89,6 +92,7 @@ impl Cli {
             Command::Score(args) => score::run(args),
             Command::Import(args) => import::run(args),
             Command::Export(args) => export::run(args),
+            Command::Average(args) => average::run(args),
             Command::Tune(args) => tune::run(args),
             Command::Tables(args) => tables::run(args),
             Command::Split(args) => split::run(args),

@@ -192,7 +192,7 @@ fn folds(folder: &Path) -> Result<String> {
     let first = manifest.folds.first().map(|entry| made_with(&entry.provenance)).unwrap_or_default();
     let _ = write!(
         text,
-        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{}{}{}{} seed {}; {} in all. {first}",
+        "\nAccuracy on {}, at the epoch that was taken; {} epochs,{} beta {}, margin {},{}{}{}{}{} seed {}; {} in all. {first}",
         match manifest.validation_sha256 {
             None =>
                 "held-out images of the kept classes, and AUROC of the fold's score against those of the left-out ones",
@@ -213,6 +213,11 @@ fn folds(folder: &Path) -> Result<String> {
             0.0 => String::new(),
             share => format!(" a teacher's probabilities for {share} of the targets,"),
         },
+        manifest
+            .averaged
+            .as_ref()
+            .map(|averaged| format!(" averaged with other weights, which are {} of the mean,", averaged.share))
+            .unwrap_or_default(),
         recipe.seed,
         minutes(seconds),
     );

@@ -137,12 +137,45 @@ pub fn train_fold(
     }
 
     let selected = checkpoint.selected.ok_or(Error::NoEpochs)?;
-    let mut classifier = load_model(learner.model.valid(), &checkpoint.best)?;
-    if recipe.loss.logit_norm.is_some() {
-        let member = Member::new(data.fold.clone(), classifier.clone(), device);
-        classifier = classifier.with_logits_scaled(logit_scale(&member, data, device)?);
-    }
+    let best = load_model(learner.model.valid(), &checkpoint.best)?;
+    let classifier = calibrated(best, recipe, data, device)?;
     Ok(TrainedFold { classifier, history: checkpoint.history, selected })
+}
+
+/// The network whose weights are `share` of the way from those of the first of two to those of the second, both of the fold of
+/// `data` and trained from one another, and how it does on the validation images.
+///
+/// Networks of which one was trained on from the other are mostly joined by networks that are as good (Wortsman et al. 2022). Its
+/// batch-norm statistics are computed anew, as `recipe` says, which has to have [`Statistics::Recomputed`]; with LogitNorm its
+/// logits are scaled as [`train_fold`] does.
+///
+/// # Errors
+/// [`Error::Checkpoint`] for networks of two shapes, and those of [`train_fold`].
+pub fn average_fold(
+    network: &Network,
+    recipe: &Recipe,
+    data: &FoldData,
+    networks: [Classifier; 2],
+    share: f64,
+    device: &Device,
+) -> Result<(Classifier, Validation)> {
+    let batches = Batches::new(recipe, data)?;
+    let learner = new_learner(network, &batches, device);
+    let [start, end] = networks.map(|one| load_model(learner.model.clone(), &record_bytes(one)?));
+    let average = start?.moved_towards(&end?, share);
+    recompute_statistics(&average, &learner, &batches);
+    let classifier = calibrated(average.valid(), recipe, data, device)?;
+    let validation = validate(&Member::new(data.fold.clone(), classifier.clone(), device), data, device)?;
+    Ok((classifier, validation))
+}
+
+/// The network with logits of the length that the validation images want, where the loss has left it open.
+fn calibrated(classifier: Classifier, recipe: &Recipe, data: &FoldData, device: &Device) -> Result<Classifier> {
+    if recipe.loss.logit_norm.is_none() {
+        return Ok(classifier);
+    }
+    let member = Member::new(data.fold.clone(), classifier.clone(), device);
+    Ok(classifier.with_logits_scaled(logit_scale(&member, data, device)?))
 }
 
 /// Trains epoch `epoch`, counted from 0, and returns its sums.

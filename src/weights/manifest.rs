@@ -68,10 +68,22 @@ pub struct Manifest {
     /// The same of the ensemble whose probabilities were among the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher_sha256: Option<String>,
+    /// Whose weights these were averaged with, after their training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub averaged: Option<Averaged>,
     /// How the folds were trained; none for weights that were trained elsewhere.
     pub recipe: Option<Recipe>,
     /// The folds that are there, by number.
     pub folds: Vec<FoldEntry>,
+}
+
+/// The other weights in an average.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Averaged {
+    /// SHA-256 of the fold files' SHA-256 of the other ensemble.
+    pub sha256: String,
+    /// Its share, 0 to 1.
+    pub share: f64,
 }
 
 /// One fold's file.

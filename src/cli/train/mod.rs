@@ -32,6 +32,7 @@ use teacher::Teacher;
 use validation::Validation;
 
 pub use args::TrainArgs;
+pub use claim::weights_sha256;
 
 mod args;
 mod claim;
@@ -92,6 +93,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         start_sha256: None,
         initial_sha256: None,
         teacher_sha256: None,
+        averaged: None,
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
