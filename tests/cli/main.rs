@@ -3,6 +3,7 @@
 //! No test reads or writes the user's data folder, and none needs a network: where a download would be tried, the
 //! mirror is a port that nobody listens on.
 
+mod average;
 mod bad_input;
 mod bad_weights;
 mod data;
