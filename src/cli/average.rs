@@ -13,7 +13,7 @@ use eloc::{
         recipe::{Recipe, Statistics},
         train::average_fold,
     },
-    weights::manifest::{Averaged, FoldEntry, MANIFEST, Manifest},
+    weights::manifest::{Averaged, FoldEntry, Manifest},
 };
 
 use super::{
@@ -116,9 +116,7 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     let scores = scoring::scores(&average, &members, "held-out images", &held_out.images, &device.device)?;
     average.threshold = Some(threshold(&scores)?);
     average.self_test = Some(scoring::self_test(&average, &members, &device.device)?);
-    let names = average.folds.iter().map(|entry| entry.file.clone());
-    let files = names.zip(files).chain([(MANIFEST.to_owned(), average.to_bytes())]);
-    store::write_all(&args.out, files.map(Ok))?;
+    store::write_ensemble(&args.out, &average, files)?;
     output::line(format_args!("{}: {} folds; `eloc tune` chooses their step", args.out.display(), average.folds.len()))
 }
 

@@ -16,7 +16,7 @@ use eloc::{
     images::{dataset::Cifar, image::Normalisation},
     network::{Network, tensors},
     weights::{
-        manifest::{FORMAT, FoldEntry, MANIFEST, Manifest},
+        manifest::{FORMAT, FoldEntry, Manifest},
         pytorch::Checkpoint,
     },
 };
@@ -109,9 +109,7 @@ pub fn run(args: &ImportArgs) -> Result<()> {
     }
     let mut manifest = manifest.expect("there are five folds");
     manifest.self_test = Some(scoring::self_test(&manifest, &members, &device)?);
-    let names = manifest.folds.iter().map(|entry| entry.file.clone());
-    let files = names.zip(files).chain([(MANIFEST.to_owned(), manifest.to_bytes())]);
-    store::write_all(&args.out, files.map(Ok))?;
+    store::write_ensemble(&args.out, &manifest, files)?;
     output::line(format_args!(
         "{}: {} folds of {}; they bring no threshold",
         args.out.display(),

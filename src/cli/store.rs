@@ -75,6 +75,12 @@ pub fn write_all(folder: &Path, files: impl IntoIterator<Item = Result<(String, 
     names.iter().try_for_each(|name| fs::rename(beside.path().join(name), folder.join(name))).with_context(failed)
 }
 
+/// Writes an ensemble's fold files, whose bytes come in the order of the manifest's folds, and its manifest: all of them or none.
+pub fn write_ensemble(folder: &Path, manifest: &Manifest, files: Vec<Vec<u8>>) -> Result<()> {
+    let names = manifest.folds.iter().map(|entry| entry.file.clone());
+    write_all(folder, names.zip(files).chain([(MANIFEST.to_owned(), manifest.to_bytes())]).map(Ok))
+}
+
 /// Writes a file and waits until it is on the disk.
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
