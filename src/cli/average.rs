@@ -17,11 +17,10 @@ use eloc::{
 };
 
 use super::{
-    data::DataArgs,
+    data::{DataArgs, train_and_held_out},
     device::DeviceChoice,
     output, scoring, shell, store,
-    train::{threshold, weights_sha256},
-    tune::train_and_held_out,
+    train::{check_kin, threshold, weights_sha256},
 };
 
 /// What `eloc average` takes.
@@ -53,10 +52,8 @@ pub struct AverageArgs {
 pub fn run(args: &AverageArgs) -> Result<()> {
     store::check_new(&args.out)?;
     ensure!((0.0..=1.0).contains(&args.share), "--share: expected a number from 0 to 1, found {}", args.share);
-    let device = args.device.open()?;
     let (manifest, other) = (store::complete_manifest(&args.weights)?, store::complete_manifest(&args.with)?);
     let weights = args.weights.display();
-    let (train, held_out) = train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
     let Some(recipe @ Recipe { statistics: Statistics::Recomputed(_), .. }) = &manifest.recipe else {
         bail!("{weights}: expected weights whose batch-norm statistics were recomputed, found others; means have none");
     };
@@ -64,11 +61,9 @@ pub fn run(args: &AverageArgs) -> Result<()> {
         manifest.validation_sha256.is_none(),
         "{weights}: expected folds that were validated by the classes that they leave out, found other images"
     );
-    ensure!(
-        what_agrees(&manifest) == what_agrees(&other),
-        "--with {}: expected weights of the same network, folds, images and held-out images, found others",
-        args.with.display()
-    );
+    check_kin("--with", &args.with, &other, &manifest)?;
+    let device = args.device.open()?;
+    let (train, held_out) = train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
 
     let mut average = Manifest {
         averaged: Some(Averaged { sha256: weights_sha256(&other), share: args.share }),
@@ -118,14 +113,4 @@ pub fn run(args: &AverageArgs) -> Result<()> {
     average.self_test = Some(scoring::self_test(&average, &members, &device.device)?);
     store::write_ensemble(&args.out, &average, files)?;
     output::line(format_args!("{}: {} folds; `eloc tune` chooses their step", args.out.display(), average.folds.len()))
-}
-
-/// What two ensembles have to have in common for their weights to have a mean: network, folds, and images.
-fn what_agrees(manifest: &Manifest) -> impl PartialEq {
-    (
-        manifest.network.clone(),
-        manifest.folds.iter().map(|entry| entry.fold.clone()).collect::<Vec<_>>(),
-        (manifest.classes.clone(), manifest.images_sha256.clone(), manifest.normalisation),
-        (manifest.hold_out, manifest.recipe.as_ref().map(|recipe| recipe.seed)),
-    )
 }

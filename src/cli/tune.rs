@@ -4,10 +4,7 @@
 //! ensemble's score of held-out images against images that are made, in part of themselves. The mean of the AUROCs counts. The
 //! paper's setting is kept unless another's mean is higher by more than the standard error of their paired difference.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
@@ -124,7 +121,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     store::check_writable(args.json.as_deref())?;
     let device = args.device.open()?;
     let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
-    let (_, held_out) = train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
+    let (_, held_out) = data::train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
     ensure!(args.limit != Some(0), "--limit: expected a number of at least 1, found 0");
     let paper = Odin { gradient: manifest.odin.gradient, ..Odin::default() };
     let epsilons = args.epsilons.iter().map(|&epsilon| Odin { epsilon, ..paper });
@@ -182,31 +179,6 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         output::aside(format_args!("written into {}, with the threshold that goes with it", args.weights.display()))?;
     }
     written.and(printed)
-}
-
-/// The images that the weights in `folder` were trained on, and those that they held out; `dataset` says where they are if
-/// the weights do not.
-pub fn train_and_held_out(
-    folder: &Path,
-    manifest: &Manifest,
-    dataset: Option<&str>,
-    args: &DataArgs,
-) -> Result<(Dataset, Dataset)> {
-    let name = match dataset {
-        Some(name) => name,
-        None => data::trained_on("--dataset", &manifest.dataset)?,
-    };
-    let data = data::training("--dataset", name, args)?;
-    let Some(recipe) = &manifest.recipe else {
-        bail!(
-            "{}: expected weights that eloc trained, found imported ones; what they held out is not known",
-            folder.display()
-        );
-    };
-    if manifest.images_sha256 != Some(data.sha256()) {
-        bail!("--dataset {name}: expected the images that the weights were trained on, found others");
-    }
-    Ok(data.train.hold_out(manifest.hold_out, recipe.seed))
 }
 
 /// What needs no other data set, `most` images of each.

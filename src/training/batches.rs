@@ -100,12 +100,6 @@ impl<'a> Batches<'a> {
         indices.iter().flat_map(|&index| self.train.image(index)).copied().collect()
     }
 
-    /// The other images of `step`, unaugmented, where the recipe has such.
-    pub fn others(&self, step: usize) -> Vec<u8> {
-        let mut cycle = LeftOutCycle { batches: self, pass: None, order: Vec::new() };
-        [self.pixels(&cycle.take(step)), self.outliers(step).unwrap_or_default()].concat()
-    }
-
     fn augmented(&self, indices: &[usize], rng: &mut ChaCha8Rng) -> Vec<u8> {
         let mut pixels = vec![0; indices.len() * PIXELS];
         for (out, &index) in pixels.chunks_exact_mut(PIXELS).zip(indices) {

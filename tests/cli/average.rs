@@ -48,6 +48,11 @@ fn weights_are_averaged_with_those_they_were_trained_on_from() {
     stdout(&mut score(&out, &[images], &[]));
     refused(&mut average(&trained, first, "0.25", &out), &[path(&out), "expected a new folder"]);
     refused(&mut train(images, &out, &[]), &[path(&out), "expected a run with the same"]);
+
+    // A mean may be trained on and averaged once more.
+    let again = folder.path().join("again");
+    stdout(&mut train(images, &again, &[("--initial-weights", path(&out)), ("--epochs", "1")]));
+    stdout(&mut average(&again, &out, "0.5", &folder.path().join("mean")));
 }
 
 #[test]
@@ -56,6 +61,6 @@ fn weights_that_have_no_mean_are_refused() {
     let folder = scratch();
     let [other, out] = ["other", "out"].map(|name| folder.path().join(name));
     stdout(&mut train(images, &other, &[("--seed", "5"), ("--epochs", "1")]));
-    refused(&mut average(weights, &other, "0.5", &out), &["--with", path(&other), "held-out images"]);
+    refused(&mut average(weights, &other, "0.5", &out), &["--with", path(&other), "recipe.seed", "5", "1"]);
     assert!(files(&out).is_empty());
 }

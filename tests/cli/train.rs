@@ -457,6 +457,7 @@ fn trainings_start_from_the_weights_of_another() {
     };
     refused(&mut from(folder.path(), &[]), &[path(folder.path()), "expected a weights folder"]);
     refused(&mut from(weights, &[("--hold-out", "0.4")]), &["--initial-weights", path(weights), "hold_out"]);
+    refused(&mut from(weights, &[("--seed", "5")]), &["--initial-weights", path(weights), "recipe.seed"]);
     assert!(files(&out).is_empty());
 
     // Without steps the weights stay.

@@ -24,4 +24,4 @@ pub use download::fetch;
 pub use images::files_below;
 pub use set::Set;
 pub use sets::unpacked;
-pub use training::{SHAPES, TrainingData, image_set, is_built_in, trained_on, training};
+pub use training::{SHAPES, TrainingData, image_set, is_built_in, train_and_held_out, trained_on, training};

@@ -8,7 +8,7 @@ use eloc::{
         dataset::{Cifar, Dataset, ImageSet},
         synthetic,
     },
-    weights::manifest::sha256,
+    weights::manifest::{Manifest, sha256},
 };
 
 use super::{
@@ -104,6 +104,31 @@ pub fn training(flag: &str, name: &str, args: &DataArgs) -> Result<TrainingData>
             Ok(TrainingData { name, train, test, test_is_drawn: !folder::is_split(path) })
         }
     }
+}
+
+/// The images that the weights in `folder` were trained on, and those that they held out; `dataset` says where they are if
+/// the weights do not.
+pub fn train_and_held_out(
+    folder: &Path,
+    manifest: &Manifest,
+    dataset: Option<&str>,
+    args: &DataArgs,
+) -> Result<(Dataset, Dataset)> {
+    let name = match dataset {
+        Some(name) => name,
+        None => trained_on("--dataset", &manifest.dataset)?,
+    };
+    let data = training("--dataset", name, args)?;
+    let Some(recipe) = &manifest.recipe else {
+        bail!(
+            "{}: expected weights that eloc trained, found imported ones; what they held out is not known",
+            folder.display()
+        );
+    };
+    if manifest.images_sha256 != Some(data.sha256()) {
+        bail!("--dataset {name}: expected the images that the weights were trained on, found others");
+    }
+    Ok(data.train.hold_out(manifest.hold_out, recipe.seed))
 }
 
 /// The out-of-distribution set called `name`: a file, a folder, an archive, a set in the data folder, or noise.

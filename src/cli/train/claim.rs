@@ -77,6 +77,29 @@ fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
     )
 }
 
+/// Refuses the weights in `folder`, which `flag` names, unless they are of the network, folds, images and held-out images of `run`.
+pub fn check_kin(flag: &str, folder: &Path, found: &Manifest, run: &Manifest) -> Result<()> {
+    let seed = run.recipe.as_ref().map(|recipe| recipe.seed);
+    let expected = Manifest {
+        // The seed decides which images are held out.
+        recipe: found.recipe.clone().map(|recipe| Recipe { seed: seed.unwrap_or(recipe.seed), ..recipe }),
+        validation_sha256: found.validation_sha256.clone(),
+        start_sha256: found.start_sha256.clone(),
+        initial_sha256: found.initial_sha256.clone(),
+        teacher_sha256: found.teacher_sha256.clone(),
+        averaged: found.averaged.clone(),
+        ..run.clone()
+    };
+    same_settings(flag, folder, found, &expected)
+}
+
+fn same_settings(flag: &str, folder: &Path, found: &Manifest, expected: &Manifest) -> Result<()> {
+    let Some((name, there, here)) = first_difference("", &settings(found), &settings(expected)) else {
+        return Ok(());
+    };
+    bail!("{flag} {}: expected weights with the same {name}, found {there} there and {here} here", folder.display())
+}
+
 /// Hash of all folds' weights.
 pub fn weights_sha256(manifest: &Manifest) -> String {
     sha256(manifest.folds.iter().map(|entry| entry.sha256.as_str()).collect::<String>().as_bytes())
@@ -122,32 +145,20 @@ pub struct Begun {
 
 impl Begun {
     /// The one in `folder`, with all `folds`. Its settings have to be those of `run`: for the averaging all others, for a schedule
-    /// those of images, folds and network.
+    /// those that [`check_kin`] compares.
     pub fn new(start: Start, folder: &Path, run: &Manifest, folds: &[Fold]) -> Result<Self> {
         let manifest = store::existing_manifest(folder)?;
-        // It may itself have started from others.
-        let initial_sha256 = manifest.initial_sha256.clone();
-        let expected = match start {
-            Start::Averaging => Manifest {
-                recipe: run.recipe.clone().map(|recipe| Recipe { averaging: None, ..recipe }),
-                initial_sha256,
-                ..run.clone()
-            },
-            Start::Schedule => Manifest {
-                recipe: manifest.recipe.clone(),
-                validation_sha256: manifest.validation_sha256.clone(),
-                start_sha256: manifest.start_sha256.clone(),
-                teacher_sha256: manifest.teacher_sha256.clone(),
-                initial_sha256,
-                ..run.clone()
-            },
-        };
-        if let Some((name, there, now)) = first_difference("", &settings(&manifest), &settings(&expected)) {
-            bail!(
-                "{} {}: expected a training with the same {name}, found {there} there and {now} now",
-                start.flag(),
-                folder.display()
-            );
+        match start {
+            Start::Averaging => {
+                let expected = Manifest {
+                    recipe: run.recipe.clone().map(|recipe| Recipe { averaging: None, ..recipe }),
+                    // It may itself have started from others.
+                    initial_sha256: manifest.initial_sha256.clone(),
+                    ..run.clone()
+                };
+                same_settings(start.flag(), folder, &manifest, &expected)?;
+            }
+            Start::Schedule => check_kin(start.flag(), folder, &manifest, run)?,
         }
         let begun = Begun { start, folder: folder.to_owned(), manifest };
         folds.iter().try_for_each(|fold| begun.entry(fold.number).map(|_| ()))?;

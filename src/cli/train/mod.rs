@@ -32,7 +32,7 @@ use teacher::Teacher;
 use validation::Validation;
 
 pub use args::TrainArgs;
-pub use claim::weights_sha256;
+pub use claim::{check_kin, weights_sha256};
 
 mod args;
 mod claim;
