@@ -21,7 +21,6 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub outlier_batch: usize,
     /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side by itself.
-    /// Those that it is scored with are then of such a mixture, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_batch: bool,
     /// Course of the learning rate.
