@@ -32,7 +32,7 @@ pub struct AverageArgs {
     /// Folder of the weights that they were trained on from, or the other way round.
     #[arg(long, value_name = "DIR")]
     with: PathBuf,
-    /// Part of the mean that the weights of --with are, 0 to 1.
+    /// Part of the mean that the weights of --with are, 0 to 1; at 0 only the batch-norm statistics change.
     #[arg(long, default_value_t = 0.5)]
     share: f64,
     /// New weights folder.

@@ -15,7 +15,7 @@ use eloc::{
         report::{self, COLUMNS, OodSet, Provenance, Report, ScoreMetrics, markdown_header, markdown_row},
     },
     training::recipe::Averaging,
-    weights::manifest::Manifest,
+    weights::manifest::{Averaged, Manifest},
 };
 use serde::de::DeserializeOwned;
 
@@ -213,11 +213,12 @@ fn folds(folder: &Path) -> Result<String> {
             0.0 => String::new(),
             share => format!(" a teacher's probabilities for {share} of the targets,"),
         },
-        manifest
-            .averaged
-            .as_ref()
-            .map(|averaged| format!(" averaged with other weights, which are {} of the mean,", averaged.share))
-            .unwrap_or_default(),
+        match &manifest.averaged {
+            Some(Averaged { share, .. }) if *share > 0.0 => {
+                format!(" averaged with other weights, which are {share} of the mean,")
+            }
+            _ => String::new(),
+        },
         recipe.seed,
         minutes(seconds),
     );
