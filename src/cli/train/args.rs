@@ -70,8 +70,8 @@ pub struct TrainArgs {
     /// Weights folder of a training with the same settings but without averaged epochs, after which those are trained.
     #[arg(long, requires = "averaged_epochs")]
     pub start_from: Option<PathBuf>,
-    /// Weights folder with folds of the same classes and network, from whose weights the training starts, at the beginning of its
-    /// schedule.
+    /// Weights folder with folds of the same classes and network, trained without the images that are held out here, from whose
+    /// weights the training starts, at the beginning of its schedule.
     #[arg(long, conflicts_with = "start_from")]
     pub initial_weights: Option<PathBuf>,
     /// Weights folder of an ensemble that held out the same images: its probabilities are a part of the targets of the
