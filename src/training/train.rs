@@ -231,8 +231,8 @@ fn new_learner(network: &Network, batches: &Batches, device: &Device) -> Learner
 
 /// Gives `classifier`, a network of the learner's, the batch-norm statistics that the recipe wants it to be scored with.
 ///
-/// They are those of kept images alone, for a network of one batch, too: with those of its mixture images of classes and kinds
-/// that it has not seen look more like known ones.
+/// They are those of kept images alone, even where training has other images in the batch: with statistics of that mixture, the
+/// network takes more of the images of kinds that it has not seen for known ones.
 ///
 /// Clones share their statistics, so that these become the learner's, too, which trains without them.
 fn recompute_statistics(classifier: &Classifier, learner: &Learner, batches: &Batches) {

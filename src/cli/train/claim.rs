@@ -79,10 +79,9 @@ fn same_run(expected: &Manifest, found: &Manifest, out: &Path) -> Result<()> {
 
 /// Refuses the weights in `folder`, which `flag` names, unless they are of the network, folds, images and held-out images of `run`.
 pub fn check_kin(flag: &str, folder: &Path, found: &Manifest, run: &Manifest) -> Result<()> {
-    let seed = run.recipe.as_ref().map(|recipe| recipe.seed);
     let expected = Manifest {
         // The seed decides which images are held out.
-        recipe: found.recipe.clone().map(|recipe| Recipe { seed: seed.unwrap_or(recipe.seed), ..recipe }),
+        recipe: found.recipe.clone().zip(run.recipe.as_ref()).map(|(recipe, run)| Recipe { seed: run.seed, ..recipe }),
         validation_sha256: found.validation_sha256.clone(),
         start_sha256: found.start_sha256.clone(),
         initial_sha256: found.initial_sha256.clone(),
@@ -93,6 +92,7 @@ pub fn check_kin(flag: &str, folder: &Path, found: &Manifest, run: &Manifest) ->
     same_settings(flag, folder, found, &expected)
 }
 
+/// Refuses the weights in `folder`, which `flag` names, if any setting is another than expected.
 fn same_settings(flag: &str, folder: &Path, found: &Manifest, expected: &Manifest) -> Result<()> {
     let Some((name, there, here)) = first_difference("", &settings(found), &settings(expected)) else {
         return Ok(());
