@@ -135,10 +135,16 @@ pub enum Classifier {
 impl Classifier {
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`, normalised.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let [n, ..] = images.dims();
+        self.forward_counting(images, n)
+    }
+
+    /// The same; while the network trains, the batch statistics by which all images are normalised are those of the first `counted`.
+    pub fn forward_counting(&self, images: Tensor<4>, counted: usize) -> Tensor<2> {
         match self {
-            Classifier::Compact(net) => net.forward(images),
-            Classifier::DenseNet(net) => net.forward(images),
-            Classifier::WideResNet(net) => net.forward(images),
+            Classifier::Compact(net) => net.forward(images, counted),
+            Classifier::DenseNet(net) => net.forward(images, counted),
+            Classifier::WideResNet(net) => net.forward(images, counted),
         }
     }
 

@@ -57,12 +57,12 @@ impl Compact {
         }
     }
 
-    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    /// See [`super::Classifier::forward_counting`].
+    pub fn forward(&self, images: Tensor<4>, counted: usize) -> Tensor<2> {
         let x = self.stem.relu(images.permute([0, 2, 3, 1])); // [n, 31, 31, 24]
-        let x = self.block1.forward(x); // [n, 15, 15, a]
-        let x = self.block2.forward(x); // [n, 7, 7, b]
-        let x = self.block3.forward(x); // [n, 3, 3, c]
+        let x = self.block1.forward(x, counted); // [n, 15, 15, a]
+        let x = self.block2.forward(x, counted); // [n, 7, 7, b]
+        let x = self.block3.forward(x, counted); // [n, 3, 3, c]
         let features = maximum(x); // [n, c]
         let logits = linear(&self.fc, dropped(&self.dropout, features));
         // Else the linear layer scales.
@@ -123,9 +123,9 @@ impl Block {
         }
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = self.conv1.normal(&self.bn1, true, input);
-        self.conv2.normal(&self.bn2, false, x)
+    fn forward(&self, input: Tensor<4>, counted: usize) -> Tensor<4> {
+        let x = self.conv1.normal(&self.bn1, true, input, counted);
+        self.conv2.normal(&self.bn2, false, x, counted)
     }
 
     fn ready(self, device: &Device) -> Self {

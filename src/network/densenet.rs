@@ -85,13 +85,13 @@ impl DenseNet {
         }
     }
 
-    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    /// See [`super::Classifier::forward_counting`].
+    pub fn forward(&self, images: Tensor<4>, counted: usize) -> Tensor<2> {
         let [ready1, ready2, ready3] = &self.ready;
         let x = self.conv1.forward(images.permute([0, 2, 3, 1])); // [n, 32, 32, 2 growth]
-        let x = self.trans1.forward(dense(x, &self.block1, ready1)); // [n, 16, 16, _]
-        let x = self.trans2.forward(dense(x, &self.block2, ready2)); // [n, 8, 8, _]
-        let x = activation(&self.bn1, dense(x, &self.block3, ready3)); // [n, 8, 8, c]
+        let x = self.trans1.forward(dense(x, &self.block1, ready1, counted), counted); // [n, 16, 16, _]
+        let x = self.trans2.forward(dense(x, &self.block2, ready2, counted), counted); // [n, 8, 8, _]
+        let x = activation(&self.bn1, dense(x, &self.block3, ready3, counted), counted); // [n, 8, 8, c]
         linear(&self.fc, global_mean(x))
     }
 
@@ -134,7 +134,7 @@ impl DenseNet {
 }
 
 /// A block's output `[n, h, w, c + layers growth]` of `x` `[n, h, w, c]`.
-fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>) -> Tensor<4> {
+fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>, counted: usize) -> Tensor<4> {
     match ready {
         Some(ready) => ready.forward(x),
         None if TRAINS
@@ -142,23 +142,23 @@ fn dense(x: Tensor<4>, block: &[Bottleneck], ready: &Option<Block>) -> Tensor<4>
             && x.device().is_autodiff()
             && trains(&x) =>
         {
-            train_block(x, block)
+            train_block(x, block, counted)
         }
-        None => block.iter().fold(x, |x, layer| layer.forward(x)),
+        None => block.iter().fold(x, |x, layer| layer.forward(x, counted)),
     }
 }
 
 /// The same as one operation, for blocks that train.
-fn train_block(x: Tensor<4>, block: &[Bottleneck]) -> Tensor<4> {
-    let ([n, height, width, channels], first) = (x.dims(), &block[0]);
+fn train_block(x: Tensor<4>, block: &[Bottleneck], counted: usize) -> Tensor<4> {
+    let ([_, height, width, channels], first) = (x.dims(), &block[0]);
     let [growth, narrow, ..] = first.conv2.weight.dims();
     let norms = || block.iter().flat_map(|layer| [&layer.bn1, &layer.bn2]);
     let of_norms = norms().flat_map(|norm| [norm.gamma.val(), norm.beta.val()]).collect();
     let filters = block.iter().flat_map(|layer| [&layer.conv1, &layer.conv2]);
     let filters = filters.map(|convolution| convolution.weight.val().flatten(0, 3)).collect();
-    let training = Training { layers: block.len(), narrow, growth, epsilon: first.bn1.epsilon };
+    let training = Training { layers: block.len(), narrow, growth, epsilon: first.bn1.epsilon, counted };
     let (output, moments) = dense::train(x, Tensor::cat(of_norms, 0), Tensor::cat(filters, 0), training);
-    let (samples, mut start) = (n * height * width, 0);
+    let (samples, mut start) = (counted * height * width, 0);
     for (index, norm) in norms().enumerate() {
         let channels = if index % 2 == 0 { channels + index / 2 * growth } else { narrow };
         let both = [0, channels].map(|first| moments.clone().narrow(0, start + first, channels));
@@ -187,12 +187,12 @@ impl Bottleneck {
         }
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = activation(&self.bn1, input.clone());
+    fn forward(&self, input: Tensor<4>, counted: usize) -> Tensor<4> {
+        let x = activation(&self.bn1, input.clone(), counted);
         let x = if self.dropout.prob == 0.0 {
-            self.conv1.normal(&self.bn2, false, x)
+            self.conv1.normal(&self.bn2, false, x, counted)
         } else {
-            activation(&self.bn2, dropped(&self.dropout, self.conv1.forward(x)))
+            activation(&self.bn2, dropped(&self.dropout, self.conv1.forward(x)), counted)
         };
         let x = dropped(&self.dropout, self.conv2.forward(x));
         Tensor::cat(vec![input, x], 3)
@@ -231,8 +231,8 @@ impl Transition {
         Transition { bn1: init.batch_norm(from), conv1: init.conv([from, to], 1, 1), dropout: init.dropout() }
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let x = activation(&self.bn1, input);
+    fn forward(&self, input: Tensor<4>, counted: usize) -> Tensor<4> {
+        let x = activation(&self.bn1, input, counted);
         if self.dropout.prob == 0.0 {
             // The mean of four products is the product of their mean: a quarter of the work.
             self.conv1.forward(mean_pool(x))
@@ -297,14 +297,14 @@ mod tests {
     #[test]
     fn a_block_that_trains_is_its_layers() {
         let device = Device::flex().autodiff();
-        for shape in [[3, 9, 7, 7], [1, 2, 3, 7], [70, 4, 4, 7]] {
+        for (shape, counted) in [([3, 9, 7, 7], 3), ([1, 2, 3, 7], 1), ([70, 4, 4, 7], 70), ([70, 4, 5, 7], 41)] {
             let x = Tensor::<4>::random(shape, Distribution::Normal(0.3, 1.0), &device).require_grad();
             let weights = Tensor::<4>::random([shape[0], shape[1], shape[2], 22], Distribution::Default, &device);
             let results = [true, false].map(|at_once| {
                 let block = block(&device);
                 let output = match at_once {
-                    true => dense(x.clone(), &block, &None),
-                    false => block.iter().fold(x.clone(), |x, layer| layer.forward(x)),
+                    true => dense(x.clone(), &block, &None, counted),
+                    false => block.iter().fold(x.clone(), |x, layer| layer.forward(x, counted)),
                 };
                 let gradients = (output.clone() * weights.clone()).sum().backward();
                 let mut found = vec![output.into_data(), x.grad(&gradients).unwrap().into_data()];
@@ -334,10 +334,10 @@ mod tests {
             let x = Tensor::<4>::random(shape, Distribution::Normal(0.3, 1.0), &device).require_grad();
             let weights = Tensor::<4>::random([shape[0], shape[1], shape[2], 22], Distribution::Default, &device);
             let results = [&ready, &None].map(|ready| {
-                let output = dense(x.clone(), &block, ready);
+                let output = dense(x.clone(), &block, ready, shape[0]);
                 let gradients = (output.clone() * weights.clone()).sum().backward();
                 // Where no gradient is asked for, less is kept.
-                let plain = dense(x.clone().inner(), &block, ready);
+                let plain = dense(x.clone().inner(), &block, ready, shape[0]);
                 [plain.into_data(), output.into_data(), x.grad(&gradients).unwrap().into_data()]
             });
             close(&results[0], &results[1]);

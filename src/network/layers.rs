@@ -62,13 +62,13 @@ impl Convolution {
         self.apply(input, false)
     }
 
-    /// The same with max pooling of 2 x 2 pixels if `pooled`, then batch normalisation and ReLU.
-    pub(super) fn normal(&self, norm: &BatchNorm, pooled: bool, input: Tensor<4>) -> Tensor<4> {
+    /// The same with max pooling of 2 x 2 pixels if `pooled`, then [`activation`].
+    pub(super) fn normal(&self, norm: &BatchNorm, pooled: bool, input: Tensor<4>, counted: usize) -> Tensor<4> {
         let output = self.apply(input, pooled);
         if self.ready.is_some() || !TRAINS {
             return output;
         }
-        activation(norm, if pooled { max_pool(output) } else { output })
+        activation(norm, if pooled { max_pool(output) } else { output }, counted)
     }
 
     /// The same with ReLU alone.
@@ -132,16 +132,16 @@ pub(super) fn scale_and_shift(norm: &BatchNorm) -> (Tensor<1>, Tensor<1>) {
     (scale, shift)
 }
 
-/// Batch normalisation of `input` `[n, h, w, c]` and ReLU; while training, the running variance takes the batch's unbiased
-/// variance, as PyTorch does and Burn's own layer does not.
-pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+/// Batch normalisation of `input` `[n, h, w, c]` and ReLU. While training, the batch's mean and variance are those of the first
+/// `counted` images; the running variance takes the unbiased one, as PyTorch does and Burn's own layer does not.
+pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>, counted: usize) -> Tensor<4> {
     if !(TRAINS && input.device().is_autodiff() && norm.training.is_enabled()) {
         let (scale, shift) = scale_and_shift(norm);
         return kernels::activation::activation(input, scale, shift);
     }
-    let [n, height, width, _] = input.dims();
-    let (output, moments) = normal(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
-    take_moments(norm, moments, n * height * width);
+    let [_, height, width, _] = input.dims();
+    let (output, moments) = normal(input, norm.gamma.val(), norm.beta.val(), norm.epsilon, counted);
+    take_moments(norm, moments, counted * height * width);
     output
 }
 

@@ -61,11 +61,12 @@ impl WideResNet {
         }
     }
 
-    /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]`.
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    /// See [`super::Classifier::forward_counting`].
+    pub fn forward(&self, images: Tensor<4>, counted: usize) -> Tensor<2> {
         let x = self.conv1.forward(images.permute([0, 2, 3, 1])); // [n, 32, 32, 16]
-        let x = [&self.block1, &self.block2, &self.block3].into_iter().flatten().fold(x, |x, block| block.forward(x)); // [n, 8, 8, 64 widen]
-        linear(&self.fc, global_mean(activation(&self.bn1, x)))
+        let blocks = [&self.block1, &self.block2, &self.block3].into_iter().flatten();
+        let x = blocks.fold(x, |x, block| block.forward(x, counted)); // [n, 8, 8, 64 widen]
+        linear(&self.fc, global_mean(activation(&self.bn1, x, counted)))
     }
 
     /// [`WideResNet::forward`] in PyTorch's layers, while training.
@@ -109,13 +110,13 @@ impl BasicBlock {
         }
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let activated = activation(&self.bn1, input.clone());
+    fn forward(&self, input: Tensor<4>, counted: usize) -> Tensor<4> {
+        let activated = activation(&self.bn1, input.clone(), counted);
         let shortcut = match &self.shortcut {
             Some(conv) => conv.forward(activated.clone()),
             None => input,
         };
-        let x = self.conv1.normal(&self.bn2, false, activated);
+        let x = self.conv1.normal(&self.bn2, false, activated, counted);
         shortcut + self.conv2.forward(dropped(&self.dropout, x))
     }
 

@@ -81,7 +81,7 @@ impl Learner {
         }
     }
 
-    /// One update, after forward passes that each have their own batch statistics, or one of all images.
+    /// One update, after forward passes that each have their own batch statistics, or one of all images with those of the kept ones.
     pub fn step(&mut self, batch: &Batch, learning_rate: f64) {
         let labels = Tensor::<1, Int>::from_data(TensorData::from(batch.labels.as_slice()), &self.device);
         let (loss, kept, gradients) = self.gradients(batch, &labels);
@@ -93,24 +93,26 @@ impl Learner {
     fn gradients(&self, batch: &Batch, labels: &Tensor<1, Int>) -> (Tensor<1>, Tensor<2>, GradientsParams) {
         #[cfg(feature = "libtorch")]
         if let Some(mut graph) = Graph::new(&self.model) {
-            let (loss, kept) = self.loss(batch, labels, |images| graph.forward(self.tensor(images)));
+            let (loss, kept) = self.loss(batch, labels, |images, counted| graph.forward(self.tensor(images), counted));
             return (loss.clone(), kept, graph.gradients(&loss.backward()));
         }
-        let (loss, kept) = self.loss(batch, labels, |images| self.forward(&self.model, images));
+        let (loss, kept) =
+            self.loss(batch, labels, |images, counted| self.model.forward_counting(self.tensor(images), counted));
         (loss.clone(), kept, GradientsParams::from_grads(loss.backward(), &self.model))
     }
 
-    /// Loss and kept-class logits of one batch.
+    /// Loss and kept-class logits of one batch; `forward` gives the logits of images with the batch statistics of the first so many.
     fn loss(
         &self,
         batch: &Batch,
         labels: &Tensor<1, Int>,
-        mut forward: impl FnMut(&[u8]) -> Tensor<2>,
+        mut forward: impl FnMut(&[u8], usize) -> Tensor<2>,
     ) -> (Tensor<1>, Tensor<2>) {
         let Batch { kept, left_out, outliers, .. } = batch;
         let (kept, left_out, outliers) = if self.recipe.one_batch {
             let sides = [Some(kept), left_out.as_ref(), outliers.as_ref()];
-            let logits = forward(&sides.into_iter().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat());
+            let all = sides.into_iter().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat();
+            let logits = forward(&all, kept.len() / PIXELS);
             let mut start = 0;
             let [kept, left_out, outliers] = sides.map(|side| {
                 let count = side?.len() / PIXELS;
@@ -119,6 +121,7 @@ impl Learner {
             });
             (kept.expect("there are kept images"), left_out, outliers)
         } else {
+            let mut forward = |images: &[u8]| forward(images, images.len() / PIXELS);
             let kept = forward(kept);
             let left_out = left_out.as_deref().map(&mut forward);
             (kept, left_out, outliers.as_deref().map(forward))
@@ -137,7 +140,7 @@ impl Learner {
     pub fn forward(&self, model: &Classifier, images: &[u8]) -> Tensor<2> {
         #[cfg(feature = "libtorch")]
         if let Some(mut graph) = Graph::new(model) {
-            return tch::no_grad(|| graph.forward(self.tensor(images)));
+            return tch::no_grad(|| graph.forward(self.tensor(images), images.len() / PIXELS));
         }
         model.forward(self.tensor(images))
     }

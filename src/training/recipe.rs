@@ -20,7 +20,8 @@ pub struct Recipe {
     /// Images a step that are made, of no class, for an entropy term of their own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub outlier_batch: usize,
-    /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side by itself.
+    /// Whether all images of a step go through the network in one batch, with the batch statistics of the kept ones, by which they
+    /// are scored, too, instead of each side by itself with its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub one_batch: bool,
     /// Course of the learning rate.
@@ -99,8 +100,7 @@ fn is_nought(number: &f64) -> bool {
 pub enum Statistics {
     /// Running means over the training batches, kept and left-out images mixed, as published.
     Running,
-    /// Recomputed over this many unaugmented kept-class training images, with the dropout of the training; with one batch, over
-    /// the others that belong to as many steps, too.
+    /// Recomputed over this many unaugmented kept-class training images, with the dropout of the training.
     Recomputed(usize),
 }
 

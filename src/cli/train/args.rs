@@ -144,7 +144,7 @@ struct Overrides {
     /// pixels or point-sampled; 0 for none.
     #[arg(long)]
     outlier_batch: Option<usize>,
-    /// Whether all images of a step go through the network in one batch, with common statistics, instead of each side in its own.
+    /// Whether all images of a step go through the network in one batch, normalised by the kept ones, instead of each side in its own.
     #[arg(long)]
     one_batch: Option<bool>,
     /// Part of the targets that --teacher gives, 0 to 1 [0.7].

@@ -19,7 +19,7 @@ use burn::{
         backend_extension,
         tensor::FloatTensor,
     },
-    tensor::{DType, Tensor},
+    tensor::{DType, Shape, Tensor},
 };
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
@@ -32,9 +32,17 @@ use super::{
 
 /// `[n, height, width, channels]` of such an `input`, and its mean and its variance by the number of pixels, both `[channels]` and
 /// constants.
-pub fn normal(input: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> (Tensor<4>, [Tensor<1>; 2]) {
+///
+/// Mean and variance are those of the first `images` of the `n`.
+pub fn normal(
+    input: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    images: usize,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
     let [input, gamma, beta] = [input.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()];
-    let (output, mean, variance) = <Dispatch as NormalOps>::normal(input, gamma, beta, epsilon);
+    let (output, mean, variance) = <Dispatch as NormalOps>::normal(input, gamma, beta, epsilon, images);
     (Tensor::from_dispatch(output), [mean, variance].map(Tensor::from_dispatch))
 }
 
@@ -51,8 +59,9 @@ pub trait NormalOps: Backend {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::<Self>(input, gamma, beta, epsilon)
+        composed::<Self>(input, gamma, beta, epsilon, images)
     }
 
     /// The gradients of input, gamma and beta, from that of the output.
@@ -62,10 +71,11 @@ pub trait NormalOps: Backend {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed_gradient::<Self>(input, gamma, [mean, variance], epsilon, output, gradient)
+        composed_gradient::<Self>(input, gamma, [mean, variance], (epsilon, images), output, gradient)
     }
 }
 
@@ -81,18 +91,31 @@ fn inverse_deviation<B: Backend>(variance: FloatTensor<B>, epsilon: f64) -> Floa
     B::float_recip(B::float_sqrt(B::float_add_scalar(variance, epsilon.into())))
 }
 
+/// Pixels of the first `images` of `[n, height, width, channels]`.
+fn pixels(shape: &Shape, images: usize) -> usize {
+    images * shape[1] * shape[2]
+}
+
+/// The first rows of `[rows, columns]`.
+fn first<B: Backend>(tensor: FloatTensor<B>, rows: usize) -> FloatTensor<B> {
+    B::float_slice(tensor, &[(0..rows).into()])
+}
+
 /// By Burn's operations.
 fn composed<B: Backend>(
     input: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     epsilon: f64,
+    images: usize,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let shape = input.shape();
+    let counted = pixels(&shape, images);
     let [input, gamma, beta] = [input, gamma, beta].map(flat::<B>);
-    let mean = B::float_mean_dim(input.clone(), 0);
+    let mean = B::float_mean_dim(first::<B>(input.clone(), counted), 0);
     let centred = B::float_sub(input, mean.clone());
-    let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), 0);
+    let counted = first::<B>(centred.clone(), counted);
+    let variance = B::float_mean_dim(B::float_mul(counted.clone(), counted), 0);
     let scale = B::float_mul(inverse_deviation::<B>(variance.clone(), epsilon), gamma);
     let output = B::relu(B::float_add(B::float_mul(centred, scale), beta));
     let [mean, variance] = [mean, variance].map(|moment| {
@@ -107,21 +130,24 @@ fn composed_gradient<B: Backend>(
     input: FloatTensor<B>,
     gamma: FloatTensor<B>,
     moments: [FloatTensor<B>; 2],
-    epsilon: f64,
+    (epsilon, images): (f64, usize),
     output: FloatTensor<B>,
     gradient: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let (shape, channels) = (input.shape(), gamma.shape());
+    let counted = pixels(&shape, images);
     let [input, output, gradient, gamma] = [input, output, gradient, gamma].map(flat::<B>);
     let [mean, variance] = moments.map(flat::<B>);
-    let share = 1.0 / input.shape()[0] as f64;
     let scale = inverse_deviation::<B>(variance, epsilon);
     let gradient = B::relu_backward(output, gradient);
     let normal = B::float_mul(B::float_sub(input, mean), scale.clone());
     let beta = B::float_sum_dim(gradient.clone(), 0);
     let product = B::float_sum_dim(B::float_mul(gradient.clone(), normal.clone()), 0);
-    let less = B::float_add(beta.clone(), B::float_mul(normal, product.clone()));
-    let input = B::float_sub(gradient, B::float_mul_scalar(less, share.into()));
+    // The moments, and what comes by them, are of the first images alone.
+    let less = B::float_add(beta.clone(), B::float_mul(first::<B>(normal, counted), product.clone()));
+    let less = B::float_mul_scalar(less, (1.0 / counted as f64).into());
+    let own = B::float_sub(first::<B>(gradient.clone(), counted), less);
+    let input = B::float_slice_assign(gradient, &[(0..counted).into()], own);
     let input = B::float_mul(input, B::float_mul(scale, gamma));
     (B::float_reshape(input, shape), B::float_reshape(product, channels.clone()), B::float_reshape(beta, channels))
 }
@@ -133,11 +159,13 @@ impl NormalOps for Cube {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if input.dtype() != DType::F32 {
-            return composed::<Self>(input, gamma, beta, epsilon);
+            return composed::<Self>(input, gamma, beta, epsilon, images);
         }
-        gpu::normal::normal(input, gamma, beta, epsilon).into()
+        let counted = pixels(&input.shape(), images);
+        gpu::normal::normal(input, gamma, beta, epsilon, counted).into()
     }
 
     fn normal_gradient(
@@ -146,13 +174,15 @@ impl NormalOps for Cube {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if input.dtype() != DType::F32 {
-            return composed_gradient::<Self>(input, gamma, [mean, variance], epsilon, output, gradient);
+            return composed_gradient::<Self>(input, gamma, [mean, variance], (epsilon, images), output, gradient);
         }
-        let normal = gpu::normal::Normal { input, output, gamma, moments: [mean, variance], epsilon };
+        let counted = pixels(&input.shape(), images);
+        let normal = gpu::normal::Normal { input, output, gamma, moments: [mean, variance], epsilon, counted };
         gpu::normal::normal_gradient(normal, gradient).into()
     }
 }
@@ -167,13 +197,15 @@ impl NormalOps for Flex {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !TRAINS || input.dtype() != DType::F32 {
-            return composed::<Self>(input, gamma, beta, epsilon);
+            return composed::<Self>(input, gamma, beta, epsilon, images);
         }
         let (machine, shape) = (Machine::best(), input.shape());
         let (input, gamma, beta) = (values(input), values(gamma), values(beta));
-        let part = Part { values: &input, first: 0, across: gamma.len() };
+        let counted = pixels(&shape, images) * gamma.len();
+        let part = Part { values: &input[..counted], first: 0, across: gamma.len() };
         let [mean, variance] = cpu::normal::moments(machine, part, gamma.len());
         let inverse = inverse_deviations(&variance, epsilon);
         let [scale, shift] = cpu::normal::affine([&mean, &inverse], [&gamma, &beta]);
@@ -187,20 +219,28 @@ impl NormalOps for Flex {
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !TRAINS || input.dtype() != DType::F32 {
-            return composed_gradient::<Self>(input, gamma, [mean, variance], epsilon, output, gradient);
+            return composed_gradient::<Self>(input, gamma, [mean, variance], (epsilon, images), output, gradient);
         }
         let (machine, shape) = (Machine::best(), input.shape());
         let [input, output, gradient] = [input, output, gradient].map(values);
         let [gamma, mean, variance] = [gamma, mean, variance].map(values);
         let inverse = inverse_deviations(&variance, epsilon);
         let [sum, product] = cpu::normal::normal_sums(machine, &input, &output, &gradient, [&mean, &inverse]);
-        let pixels = input.len() / gamma.len();
-        let [a, b, c] = cpu::normal::factors(&gamma, [&mean, &inverse], [&sum, &product], pixels);
-        let input = cpu::normal::normal_gradient(machine, &input, &output, &gradient, [&a, &b, &c]);
+        let counted = pixels(&shape, images);
+        let factors = cpu::normal::factors(&gamma, [&mean, &inverse], [&sum, &product], counted);
+        let input = cpu::normal::normal_gradient(
+            machine,
+            &input,
+            &output,
+            &gradient,
+            factors.each_ref().map(Vec::as_slice),
+            counted,
+        );
         (tensor(input, shape), numbers(product), numbers(sum))
     }
 }
@@ -211,14 +251,15 @@ impl<B: NormalOps, C: CheckpointStrategy> NormalOps for Autodiff<B, C> {
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
         epsilon: f64,
+        images: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [input.node(), gamma.node(), beta.node()];
         let [input, gamma, beta] = [input, gamma, beta].map(|tensor| tensor.into_primitive());
-        let (output, mean, variance) = B::normal(input.clone(), gamma.clone(), beta, epsilon);
+        let (output, mean, variance) = B::normal(input.clone(), gamma.clone(), beta, epsilon, images);
         let tracked = match Normal.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let state = [input, gamma, mean.clone(), variance.clone(), output.clone()];
-                prepared.finish((state, epsilon), output)
+                prepared.finish((state, epsilon, images), output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         };
@@ -230,12 +271,12 @@ impl<B: NormalOps, C: CheckpointStrategy> NormalOps for Autodiff<B, C> {
 struct Normal;
 
 impl<B: NormalOps> Backward<B, 3> for Normal {
-    type State = ([FloatTensor<B>; 5], f64);
+    type State = ([FloatTensor<B>; 5], f64, usize);
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let (nodes, ([input, gamma, mean, variance, output], epsilon)) = (ops.parents, ops.state);
-        let (input, gamma, beta) = B::normal_gradient(input, gamma, mean, variance, epsilon, output, gradient);
+        let (nodes, ([input, gamma, mean, variance, output], epsilon, images)) = (ops.parents, ops.state);
+        let (input, gamma, beta) = B::normal_gradient(input, gamma, mean, variance, epsilon, images, output, gradient);
         for (node, gradient) in nodes.into_iter().zip([input, gamma, beta]) {
             if let Some(node) = node {
                 gradients.register::<B>(node.id, gradient);
@@ -255,18 +296,25 @@ mod tests {
     fn output_moments_and_gradients_are_those_of_burn() {
         let device = Device::flex().autodiff();
         let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(1.5, 2.0), &device);
-        for shape in [[5, 7, 9, 20], [2, 1, 3, 3], [300, 2, 2, 16]] {
+        for (shape, counted) in [([5, 7, 9, 20], 5), ([2, 1, 3, 3], 1), ([300, 2, 2, 16], 300), ([300, 2, 2, 16], 217)]
+        {
             let x = random(shape).require_grad();
             let [gamma, beta] = [(); 2]
                 .map(|()| Tensor::<1>::random([shape[3]], Distribution::Uniform(-1.0, 1.0), &device).require_grad());
             let weights = random(shape);
             let results = [true, false].map(|ours| {
                 let (y, moments) = match ours {
-                    true => normal(x.clone(), gamma.clone(), beta.clone(), 1e-5),
+                    true => normal(x.clone(), gamma.clone(), beta.clone(), 1e-5, counted),
                     false => {
-                        let planar = x.clone().permute([0, 3, 1, 2]);
-                        let batch = batch_norm_train(planar, gamma.clone(), beta.clone(), 1e-5);
-                        (relu(batch.output).permute([0, 2, 3, 1]), [batch.mean, batch.variance])
+                        let first = x.clone().narrow(0, 0, counted).permute([0, 3, 1, 2]);
+                        let batch = batch_norm_train(first, gamma.clone(), beta.clone(), 1e-5);
+                        let [mean, variance] =
+                            [&batch.mean, &batch.variance].map(|moment| moment.clone().reshape([1, 1, 1, -1]));
+                        let [gamma, beta] = [&gamma, &beta].map(|of| of.clone().reshape([1, 1, 1, -1]));
+                        let others = x.clone().narrow(0, counted, shape[0] - counted);
+                        let others = (others - mean) / (variance + 1e-5).sqrt() * gamma + beta;
+                        let output = Tensor::cat(vec![batch.output.permute([0, 2, 3, 1]), others], 0);
+                        (relu(output), [batch.mean, batch.variance])
                     }
                 };
                 let gradients = (y.clone() * weights.clone()).sum().backward();
@@ -291,12 +339,20 @@ mod tests {
             FloatTensor::<Flex>::from_data(data)
         };
         let (x, gamma, beta, g) = (of(&[3, 4, 5, 6], 1), of(&[6], 2), of(&[6], 3), of(&[3, 4, 5, 6], 4));
-        let ours = Flex::normal(x.clone(), gamma.clone(), beta.clone(), 1e-3);
-        let theirs = composed::<Flex>(x.clone(), gamma.clone(), beta, 1e-3);
+        let ours = Flex::normal(x.clone(), gamma.clone(), beta.clone(), 1e-3, 2);
+        let theirs = composed::<Flex>(x.clone(), gamma.clone(), beta, 1e-3, 2);
         let (y, mean, variance) = ours.clone();
-        let our_gradients =
-            Flex::normal_gradient(x.clone(), gamma.clone(), mean.clone(), variance.clone(), 1e-3, y.clone(), g.clone());
-        let their_gradients = composed_gradient::<Flex>(x, gamma, [mean, variance], 1e-3, y, g);
+        let our_gradients = Flex::normal_gradient(
+            x.clone(),
+            gamma.clone(),
+            mean.clone(),
+            variance.clone(),
+            1e-3,
+            2,
+            y.clone(),
+            g.clone(),
+        );
+        let their_gradients = composed_gradient::<Flex>(x, gamma, [mean, variance], (1e-3, 2), y, g);
         for (ours, theirs) in [
             (ours.0, theirs.0),
             (ours.1, theirs.1),

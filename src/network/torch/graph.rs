@@ -31,8 +31,10 @@ impl<'a> Graph<'a> {
         torch(weight).map(|_| Graph { net, layers: Layers::default(), passes: Vec::new() })
     }
 
-    /// Logits `[n, classes]` in training mode of `images` `[n, 3, 32, 32]`, normalised; also moves the running statistics.
-    pub(crate) fn forward(&mut self, images: Tensor<4>) -> Tensor<2> {
+    /// Logits `[n, classes]` in training mode of `images` `[n, 3, 32, 32]`, normalised, with the batch statistics of the first
+    /// `counted`; also moves the running statistics.
+    pub(crate) fn forward(&mut self, images: Tensor<4>, counted: usize) -> Tensor<2> {
+        self.layers.counted = counted as i64;
         let images = channels_last(&torch(images).expect("images are where the weights are"));
         let logits = match self.net {
             Classifier::Compact(net) => net.torch(&images, &mut self.layers),

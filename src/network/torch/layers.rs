@@ -14,6 +14,8 @@ use crate::network::layers::{Convolution, Precision};
 #[derive(Default)]
 pub struct Layers {
     pub(super) parameters: Vec<(ParamId, tch::Tensor)>,
+    /// How many images of a batch, the first ones, its statistics are of.
+    pub(super) counted: i64,
 }
 
 impl Layers {
@@ -34,7 +36,9 @@ impl Layers {
         let running = [&norm.running_mean, &norm.running_var];
         let [mean, variance] =
             running.map(|state| torch(state.value_sync()).expect("libtorch holds all statistics").copy());
-        let output = input.batch_norm(
+        let others = input.size()[0] - self.counted;
+        let first = input.narrow(0, 0, self.counted);
+        let mut output = first.batch_norm(
             Some(&scale),
             Some(&bias),
             Some(&mean),
@@ -44,6 +48,14 @@ impl Layers {
             norm.epsilon,
             false,
         );
+        if others > 0 {
+            let (variance, mean) = first.to_kind(Kind::Float).var_mean_dim([0, 2, 3].as_slice(), false, false);
+            let scale = &scale * (variance + norm.epsilon).rsqrt();
+            let shift = &bias - mean * &scale;
+            let [scale, shift] = [scale, shift].map(|of| of.reshape([1, -1, 1, 1]));
+            let others = input.narrow(0, self.counted, others).to_kind(Kind::Float) * scale + shift;
+            output = tch::Tensor::cat(&[output, others.to_kind(input.kind())], 0);
+        }
         for (state, new) in running.into_iter().zip([mean, variance]) {
             // A copy, since PyTorch keeps its own for the backward pass and Burn averages in place.
             state.update(burn_tensor::<1>(&new.copy()).autodiff());

@@ -176,6 +176,8 @@ pub struct Training {
     pub growth: usize,
     /// That of the normalisations.
     pub epsilon: f64,
+    /// How many images, the first ones, the moments are of.
+    pub counted: usize,
 }
 
 /// What comes of it, and what the way back needs.
@@ -253,7 +255,9 @@ impl Training {
         let mut all_moments = Vec::new();
         widen(input, maps.channels, &mut output, across);
         // Every later layer normalises a channel by the same moments.
-        let [mut means, mut variances] = moments(machine, Part { values: &output, first: 0, across }, maps.channels);
+        let counted = self.counted * maps.pixels();
+        let part = Part { values: &output[..counted * across], first: 0, across };
+        let [mut means, mut variances] = moments(machine, part, maps.channels);
         for (index, Step { channels, norms, filters }) in
             self.steps(maps.channels, norms, filters).into_iter().enumerate()
         {
@@ -263,7 +267,8 @@ impl Training {
             let weights = Packed::forward(machine, shapes[0].filters(), filters[0]);
             let source = Source::Activated(before.activation(&output, across));
             Correlation::forward(&shapes[0]).run_into(&weights, source, Then::Nothing, between, 0, narrow);
-            let inner = moments(machine, Part { values: between, first: 0, across: narrow }, narrow);
+            let part = Part { values: &between[..counted * narrow], first: 0, across: narrow };
+            let inner = moments(machine, part, narrow);
             let after = Normal::new(norms[1], [&inner[0], &inner[1]], self.epsilon);
             let weights = Packed::forward(machine, shapes[1].filters(), filters[1]);
             let source = Source::Activated(after.activation(between, narrow));
@@ -271,7 +276,8 @@ impl Training {
             for part in [&means, &variances, &inner[0], &inner[1]] {
                 all_moments.extend_from_slice(part);
             }
-            let [mean, variance] = moments(machine, Part { values: &output, first: channels, across }, self.growth);
+            let part = Part { values: &output[..counted * across], first: channels, across };
+            let [mean, variance] = moments(machine, part, self.growth);
             means.extend(mean);
             variances.extend(variance);
         }
@@ -287,6 +293,7 @@ impl Training {
         mut gradient: Vec<f32>,
     ) -> [Vec<f32>; 3] {
         let (machine, narrow, pixels) = (Machine::best(), self.narrow, maps.images * maps.pixels());
+        let counted = self.counted * maps.pixels();
         let across = maps.channels + self.appended();
         let mut norm_gradients = vec![0.0; norms.len()];
         let mut filter_gradients = vec![0.0; filters.len()];
@@ -309,8 +316,8 @@ impl Training {
             let weights = Packed::backward(machine, shapes[1].filters(), filters[1]);
             let inner = Correlation::backward(&shapes[1]).run(&weights, Source::Plain(&own), Then::Nothing).values;
             let sums = normal_sums(machine, between, &activated, &inner, [after.mean, &after.inverse]);
-            let [a, b, c] = factors(after.gamma, [after.mean, &after.inverse], [&sums[0], &sums[1]], pixels);
-            let inner = normal_gradient(machine, between, &activated, &inner, [&a, &b, &c]);
+            let [a, b, c] = factors(after.gamma, [after.mean, &after.inverse], [&sums[0], &sums[1]], counted);
+            let inner = normal_gradient(machine, between, &activated, &inner, [&a, &b, &c], counted);
 
             let activation = before.activation(output, across);
             let first = weight_gradient(machine, &shapes[0], Source::Activated(activation), &inner);
@@ -318,10 +325,19 @@ impl Training {
             let correlation = Correlation::backward(&shapes[0]);
             let source = Source::Plain(&inner);
             let outer = correlation.sums(&weights, source, activation, [before.mean, &before.inverse]);
-            let [a, b, c] = factors(before.gamma, [before.mean, &before.inverse], [&outer[0], &outer[1]], pixels);
+            let [a, b, c] = factors(before.gamma, [before.mean, &before.inverse], [&outer[0], &outer[1]], counted);
             // The products are computed once more: that takes less time than to write and read them.
-            let joins = Then::Add(activation, [&a, &b, &c]);
-            correlation.run_into(&weights, source, joins, &mut gradient, 0, across);
+            let (zeros, others) = (vec![0.0; channels], maps.images - self.counted);
+            for (first, images, by) in
+                [(0, self.counted, [&b, &c]), (self.counted, others, [&zeros; 2])].into_iter().filter(|part| part.1 > 0)
+            {
+                let (pixel, images) = (first * maps.pixels(), Maps { images, ..maps });
+                let joins = Then::Add(before.activation(&output[pixel * across..], across), [&a, by[0], by[1]]);
+                let source = Source::Plain(&inner[pixel * narrow..]);
+                let to = &mut gradient[pixel * across..][..images.images * images.pixels() * across];
+                let correlation = Correlation::backward(&self.shapes(images, channels)[0]);
+                correlation.run_into(&weights, source, joins, to, 0, across);
+            }
 
             for part in [&last, &first] {
                 put_last(&mut rest_filters, part);

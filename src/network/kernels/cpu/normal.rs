@@ -213,19 +213,27 @@ impl Work for NormalSums<'_> {
     }
 }
 
-/// The gradient of `input` in [`normal_sums`]: `a gradient + b input + c` of each channel, with the gradient before the ReLU.
+/// The gradient of `input` in [`normal_sums`]: `a gradient + b input + c` of each channel, with the gradient before the ReLU; and
+/// `a gradient` behind the first `counted` pixels, those of which mean and deviation are.
 pub fn normal_gradient(
     machine: Machine,
     input: &[f32],
     output: &[f32],
     gradient: &[f32],
     factors: [&[f32]; 3],
+    counted: usize,
 ) -> Vec<f32> {
-    let part = PIXELS * factors[0].len();
+    let (channels, zero) = (factors[0].len(), vec![0.0; factors[0].len()]);
+    let part = PIXELS * channels;
     fill(input.len(), part, |index, to| {
-        let range = index * part..index * part + to.len();
-        let (input, output, gradient) = (&input[range.clone()], &output[range.clone()], &gradient[range]);
-        machine.run(NormalGradient { input, output, gradient, factors, to });
+        let start = index * part;
+        let own = (counted * channels).saturating_sub(start).min(to.len());
+        let (to, rest) = to.split_at_mut(own);
+        for (start, to, factors) in [(start, to, factors), (start + own, rest, [factors[0], &zero, &zero])] {
+            let range = start..start + to.len();
+            let (input, output, gradient) = (&input[range.clone()], &output[range.clone()], &gradient[range]);
+            machine.run(NormalGradient { input, output, gradient, factors, to });
+        }
     })
 }
 

@@ -75,13 +75,12 @@ fn scaled<N: Size>(
     }
 }
 
-/// Output, mean and variance.
-pub fn normal(input: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f64) -> [CubeTensor; 3] {
+/// Output, mean and variance, which are of the first `counted` pixels.
+pub fn normal(input: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f64, counted: usize) -> [CubeTensor; 3] {
     let channels = gamma.shape().num_elements();
-    let partial = sums(&input, channels, None);
+    let partial = sums(&input, channels, counted, None);
     let [mean, variance, scale, shift] = [(); 4].map(|()| numbers(&input, [channels]));
     let (client, (cubes, dim)) = (input.client.clone(), each(channels));
-    let pixels = input.shape().num_elements() / channels.max(1);
     // SAFETY: an invocation beyond the last channel does nothing.
     unsafe {
         moments::launch_unchecked(
@@ -97,7 +96,7 @@ pub fn normal(input: CubeTensor, gamma: CubeTensor, beta: CubeTensor, epsilon: f
             arg(shift.clone(), 1),
             (partial.shape()[0] / 2) as u32,
             channels as u32,
-            pixels as f32,
+            counted as f32,
             epsilon as f32,
         );
     }
@@ -116,17 +115,19 @@ pub struct Normal {
     pub moments: [CubeTensor; 2],
     /// Added to the variance.
     pub epsilon: f64,
+    /// How many pixels, the first ones, the moments are of.
+    pub counted: usize,
 }
 
 /// The gradients of input, gamma and beta, from that of the output.
 pub fn normal_gradient(normal: Normal, gradient: CubeTensor) -> [CubeTensor; 3] {
-    let Normal { input, output, gamma, moments: [mean, variance], epsilon } = normal;
+    let Normal { input, output, gamma, moments: [mean, variance], epsilon, counted } = normal;
     let (shape, channels) = (input.shape(), gamma.shape().num_elements());
-    let partial = sums(&input, channels, Some([&output, &gradient, &mean]));
+    let pixels = shape.num_elements() / channels.max(1);
+    let partial = sums(&input, channels, pixels, Some([&output, &gradient, &mean]));
     let [beta_gradient, gamma_gradient] = [(); 2].map(|()| numbers(&input, gamma.shape()));
     let factors = numbers(&input, [3, channels]);
     let (client, (cubes, dim)) = (input.client.clone(), each(channels));
-    let pixels = shape.num_elements() / channels.max(1);
     let result = numbers(&input, shape.clone());
     let vector = vector(channels);
     let count = shape.num_elements() / vector;
@@ -145,7 +146,7 @@ pub fn normal_gradient(normal: Normal, gradient: CubeTensor) -> [CubeTensor; 3] 
             arg(factors.clone(), 1),
             (partial.shape()[0] / 2) as u32,
             channels as u32,
-            pixels as f32,
+            counted as f32,
             epsilon as f32,
         );
         let (cubes, dim) = each(count);
@@ -162,17 +163,18 @@ pub fn normal_gradient(normal: Normal, gradient: CubeTensor) -> [CubeTensor; 3] 
                 arg(result.clone(), vector),
                 count as u32,
                 (channels / vector) as u32,
+                (counted * channels / vector) as u32,
             );
         }
     }
     [result, gamma_gradient, beta_gradient]
 }
 
-/// `[2 parts + 1, channels]`: two sums of each part, of each channel less its first number and of its square; or, with output,
-/// gradient and mean, of the gradient from behind the ReLU and of its product with the input less the mean. Last, what was subtracted.
-fn sums(input: &CubeTensor, channels: usize, behind: Option<[&CubeTensor; 3]>) -> CubeTensor {
+/// `[2 parts + 1, channels]`: two sums of each part of the first `pixels`, of each channel less its first number and of its square; or,
+/// with output, gradient and mean, of the gradient from behind the ReLU and of its product with the input less the mean. Last, what
+/// was subtracted.
+fn sums(input: &CubeTensor, channels: usize, pixels: usize, behind: Option<[&CubeTensor; 3]>) -> CubeTensor {
     let vector = vector(channels);
-    let pixels = input.shape().num_elements() / channels.max(1);
     let columns = (channels / vector).div_ceil(ACROSS as usize).max(1);
     let parts = (WORKGROUPS / columns).clamp(1, MOST).min(pixels / LEAST).max(1);
     let share = pixels.div_ceil(parts).max(1);
@@ -341,15 +343,18 @@ fn back<N: Size>(
     result: &mut [Vector<f32, N>],
     count: u32,
     channels: u32,
+    counted: u32,
 ) {
     let at = position();
     if at < count {
         let channel = at % channels;
-        let at = at as usize;
+        let index = at as usize;
         let zero: Vector<f32, N> = Vector::new(0.0f32);
-        let gradient = select_many(output[at].less_equal(&zero), zero, gradient[at]);
-        result[at] = gradient * factors[channel as usize]
-            + input[at] * factors[(channels + channel) as usize]
-            + factors[(2 * channels + channel) as usize];
+        let gradient = select_many(output[index].less_equal(&zero), zero, gradient[index]);
+        let mut value = gradient * factors[channel as usize];
+        if at < counted {
+            value += input[index] * factors[(channels + channel) as usize] + factors[(2 * channels + channel) as usize];
+        }
+        result[index] = value;
     }
 }
