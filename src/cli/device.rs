@@ -99,7 +99,7 @@ type Trial = std::result::Result<(f64, f64), String>;
 
 /// A step of the compact network, after one that makes the device ready.
 fn trial(chosen: &ChosenDevice) -> Trial {
-    let recipe = Recipe { batch: TRIAL_IMAGES, left_out_batch: TRIAL_IMAGES / 4, ..Recipe::quick() };
+    let recipe = Recipe { batch: TRIAL_IMAGES, left_out_batch: TRIAL_IMAGES / 4, outlier_batch: 0, ..Recipe::quick() };
     // Drivers' failures come as panics.
     let tried = panic::catch_unwind(AssertUnwindSafe(|| {
         progress::step_time(&Network::COMPACT, &recipe, TRIAL_CLASSES, &chosen.device)

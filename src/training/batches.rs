@@ -16,7 +16,7 @@ use crate::{
         augment::augment,
         data::{FoldData, steps_per_epoch},
         learner::Batch,
-        outliers::{Pictures, outlier},
+        outliers::outlier,
         recipe::Recipe,
     },
 };
@@ -41,8 +41,6 @@ pub(crate) struct Batches<'a> {
     train: &'a Dataset,
     teacher: Option<&'a [f32]>,
     pub normalisation: Normalisation,
-    /// Where there are made outliers.
-    pictures: Option<Pictures>,
 }
 
 impl<'a> Batches<'a> {
@@ -60,7 +58,6 @@ impl<'a> Batches<'a> {
             train: data.train,
             teacher: data.teacher,
             normalisation: data.normalisation,
-            pictures: (recipe.outlier_batch > 0).then(Pictures::new),
         };
         let mut rng = batches.rng(Purpose::KeptOrder, u32::MAX);
         batches.kept.shuffle(&mut rng);
@@ -110,11 +107,13 @@ impl<'a> Batches<'a> {
 
     /// The images of `step` that are made.
     fn outliers(&self, step: usize) -> Option<Vec<u8>> {
-        let pictures = self.pictures.as_ref()?;
+        if self.recipe.outlier_batch == 0 {
+            return None;
+        }
         let mut rng = self.rng(Purpose::Outliers, step as u32);
         let any_image = |rng: &mut ChaCha8Rng| self.train.image(rng.random_range(0..self.train.len() as u32) as usize);
         let mut pixels = vec![0; self.recipe.outlier_batch * PIXELS];
-        pixels.chunks_exact_mut(PIXELS).for_each(|out| outlier(pictures, &mut rng, any_image, out));
+        pixels.chunks_exact_mut(PIXELS).for_each(|out| outlier(&mut rng, any_image, out));
         Some(pixels)
     }
 

@@ -1,5 +1,7 @@
 //! Outliers that are made: images of no class, for an entropy term of their own.
 
+use std::sync::LazyLock;
+
 use rand::{Rng, seq::IndexedRandom};
 use rand_distr::StandardNormal;
 
@@ -15,34 +17,16 @@ const EACH: usize = 1500;
 /// Their seed; no set that is measured or tuned with has it.
 const SEED: u64 = 0x9178;
 
-/// Pictures of nothing in particular: fractals, dead leaves and procedural textures.
-pub(super) struct Pictures {
-    images: Vec<u8>,
-}
-
-impl Pictures {
-    /// Takes a second.
-    pub fn new() -> Self {
-        let kinds = [synthetic::fractals, synthetic::leaves, synthetic::patterns];
-        Pictures { images: kinds.iter().flat_map(|kind| kind(0..EACH, SEED).images).collect() }
-    }
-
-    /// One of them, `[3, 32, 32]`.
-    fn any<R: Rng>(&self, rng: &mut R) -> &[u8] {
-        let index = rng.random_range(0..(self.images.len() / PIXELS) as u32) as usize;
-        &self.images[index * PIXELS..][..PIXELS]
-    }
-}
+/// Pictures of nothing in particular, `[n, 3, 32, 32]`: fractals, dead leaves and procedural textures. Made once, which takes a second.
+static PICTURES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let kinds = [synthetic::fractals, synthetic::leaves, synthetic::patterns];
+    kinds.iter().flat_map(|kind| kind(0..EACH, SEED).images).collect()
+});
 
 /// Writes an outlier to `out`, `[3, 32, 32]`: in a sixth of the cases each noise, an image in pieces that lie in another order, one
 /// with pixels in another order, or four point-sampled ones; else a picture. A quarter of them are grey, so that outliers are not
 /// known by their colours. `any_image` gives training images.
-pub(super) fn outlier<'a, R: Rng>(
-    pictures: &Pictures,
-    rng: &mut R,
-    mut any_image: impl FnMut(&mut R) -> &'a [u8],
-    out: &mut [u8],
-) {
+pub(super) fn outlier<'a, R: Rng>(rng: &mut R, mut any_image: impl FnMut(&mut R) -> &'a [u8], out: &mut [u8]) {
     match rng.random_range(0..6_u32) {
         0 => noise(rng, out),
         1 => {
@@ -51,7 +35,10 @@ pub(super) fn outlier<'a, R: Rng>(
         }
         2 => shuffled(any_image(rng), rng, out),
         3 => four_sampled(std::array::from_fn(|_| any_image(rng)), rng, out),
-        _ => out.copy_from_slice(pictures.any(rng)),
+        _ => {
+            let index = rng.random_range(0..(PICTURES.len() / PIXELS) as u32) as usize;
+            out.copy_from_slice(&PICTURES[index * PIXELS..][..PIXELS]);
+        }
     }
     if rng.random_range(0..4_u32) == 0 {
         // One channel of noise is as strong as noise in colours; their mean is not.
@@ -102,13 +89,12 @@ mod tests {
     /// A thousand outliers of images with one colour each, of which pieces and pixels of four remain.
     #[test]
     fn every_kind_occurs() {
-        let pictures = Pictures::new();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let images: Vec<Vec<u8>> = (0..8).map(|colour| vec![30 * colour + 1; PIXELS]).collect();
         let mut kinds = [0; 3];
         for _ in 0..1000 {
             let mut out = vec![0; PIXELS];
-            outlier(&pictures, &mut rng, |rng| &images[rng.random_range(0..8_u32) as usize], &mut out);
+            outlier(&mut rng, |rng| &images[rng.random_range(0..8_u32) as usize], &mut out);
             let colours: HashSet<u8> = out.iter().copied().collect();
             // Of one image; of four; noise or pictures.
             let is_made = colours.iter().any(|colour| colour % 30 != 1);
@@ -147,13 +133,12 @@ mod tests {
     /// Every kind of a coloured image.
     #[test]
     fn a_quarter_is_grey() {
-        let pictures = Pictures::new();
         let mut rng = ChaCha8Rng::seed_from_u64(4);
         let image = synthetic::uniform_noise(0..1, 1).images;
         let is_grey = |image: &[u8]| image.chunks_exact(PLANE).all(|plane| plane == &image[..PLANE]);
         let grey = (0..1000).filter(|_| {
             let mut out = vec![0; PIXELS];
-            outlier(&pictures, &mut rng, |_| &image, &mut out);
+            outlier(&mut rng, |_| &image, &mut out);
             is_grey(&out)
         });
         let grey = grey.count();

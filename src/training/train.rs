@@ -267,7 +267,7 @@ mod tests {
             image::{Normalisation, PIXELS},
             synthetic,
         },
-        training::{checkpoint::after_schedule, loss::MarginEntropy, recipe::Averaging, validation::margin_scale},
+        training::{checkpoint::after_schedule, recipe::Averaging, validation::margin_scale},
     };
 
     struct Run {
@@ -286,7 +286,7 @@ mod tests {
         let (train, validation) = synthetic::shapes(8, 1).hold_out(0.25, 1);
         Run {
             network: "compact-4-4-4".parse().unwrap(),
-            recipe: Recipe { epochs: 3, batch: 16, left_out_batch: 4, ..Recipe::quick() },
+            recipe: Recipe { epochs: 3, batch: 16, left_out_batch: 4, outlier_batch: 4, ..Recipe::quick() },
             fold: folds(10, 5, 3).unwrap().remove(1),
             ood: synthetic::uniform_noise(0..20, 1).images,
             train,
@@ -334,7 +334,7 @@ mod tests {
             Recipe { dropout: 0.2, ..recomputed() },
             Recipe { epochs: 1, averaging: Some(AVERAGING), ..recomputed() },
             Recipe { epochs: 2, averaging: Some(Averaging { epochs: 1, start: 2, ..AVERAGING }), ..recomputed() },
-            Recipe { outlier_batch: 3, one_batch: true, ..recomputed() },
+            Recipe { outlier_batch: 0, one_batch: false, ..recomputed() },
             Recipe { statistics: Statistics::Running, ..run().recipe },
             Recipe { statistics: Statistics::Running, dropout: 0.2, ..run().recipe },
         ];
@@ -372,7 +372,9 @@ mod tests {
     fn averaged_epochs_give_the_mean_of_their_weights_and_of_those_before() {
         for start in [0, 3] {
             let averaging = Some(Averaging { start, ..AVERAGING });
-            let run = Run { recipe: Recipe { epochs: 1, averaging, ..run().recipe }, ..run() };
+            let mut run = Run { recipe: Recipe { epochs: 1, averaging, ..run().recipe }, ..run() };
+            // Else the last layer's weights are scaled in the end.
+            run.recipe.loss.logit_norm = None;
             let mut ends = Vec::new();
             let trained = run.go(None, &mut |event| {
                 if let Event::Epoch(checkpoint) = event {
@@ -402,7 +404,7 @@ mod tests {
         let (kept, left_out) = run.fold.partition(&run.train.labels);
         run.ood = run.train.subset(&left_out).images;
         run.validation = run.train.subset(&kept);
-        run.recipe.loss = MarginEntropy { logit_norm: Some(0.1), margin: 0.01, ..run.recipe.loss };
+        run.recipe.loss.margin = 0.01;
         (run.recipe.epochs, run.recipe.learning_rate) = (LEARNED, 0.02);
         let before = run.undisturbed().unwrap();
         let history = before.history.clone();
@@ -431,8 +433,7 @@ mod tests {
 
     #[test]
     fn logits_of_a_fold_that_leaves_nothing_out_stay_as_they_are() {
-        let mut run = Run { fold: crate::fold::ordinary(10, 2).remove(0), ..run() };
-        run.recipe.loss.logit_norm = Some(0.1);
+        let run = Run { fold: crate::fold::ordinary(10, 2).remove(0), ..run() };
         let classifier = run.undisturbed().unwrap().classifier;
         let checkpoint = after_schedule(classifier, Vec::new(), 1, &run.recipe, &run.data(), &Device::flex()).unwrap();
         assert!(checkpoint.model == checkpoint.best);
@@ -451,7 +452,6 @@ mod tests {
     fn logits_of_a_loss_with_logit_norm_are_calibrated() {
         let mut run = run();
         run.validation = run.train.clone();
-        run.recipe.loss.logit_norm = Some(0.1);
         (run.recipe.epochs, run.recipe.learning_rate) = (LEARNED, 0.02);
         let member = Member::new(run.fold.clone(), run.undisturbed().unwrap().classifier, &Device::flex());
         let scale = logit_scale(&member, &run.data(), &Device::flex()).unwrap();
@@ -517,8 +517,7 @@ mod tests {
     #[test]
     fn recomputed_statistics_are_those_over_all_kept_images() {
         let run = Run { train: synthetic::shapes(40, 1), ..run() };
-        let recipe =
-            Recipe { outlier_batch: 8, one_batch: true, statistics: Statistics::Recomputed(260), ..run.recipe.clone() };
+        let recipe = Recipe { statistics: Statistics::Recomputed(260), ..run.recipe.clone() };
         let data = run.data();
         let all = Batches::new(&recipe, &data).unwrap();
         let means = |kept: &[usize]| -> Vec<f32> {

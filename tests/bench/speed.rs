@@ -22,6 +22,7 @@ use eloc::{
     network::{Network, TrainingMode},
     training::{
         learner::{Batch, Learner},
+        loss::MarginEntropy,
         recipe::Recipe,
     },
 };
@@ -227,7 +228,8 @@ impl Case {
             outliers: None,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let recipe = Recipe::quick();
+        // The paper's passes and loss, as PyTorch takes them.
+        let recipe = Recipe { one_batch: false, loss: MarginEntropy::default(), ..Recipe::quick() };
         let mut learner = Learner::new(&self.network(), 8, &recipe, Normalisation::default(), &mut rng, &self.device);
         move || {
             learner.step(&batch, 1e-3);

@@ -27,10 +27,11 @@ pub const FOLDS: usize = 3;
 pub const EPOCHS: usize = 2;
 
 /// Settings of a training that takes about a second.
-const TINY: [(&str, &str); 6] = [
+const TINY: [(&str, &str); 7] = [
     ("--network", "compact-4-4-4"),
     ("--batch", "12"),
     ("--left-out-batch", "4"),
+    ("--outlier-batch", "4"),
     ("--epochs", "2"),
     ("--folds", "3"),
     ("--device", "cpu"),

@@ -166,8 +166,8 @@ fn folder_of_another_run_is_refused_by_the_setting_that_differs() {
         ("--network", "compact-4-4-8", "network", "\"compact-4-4-4\" there"),
         ("--folds", "2", "fold_count", "3 there"),
         ("--seed", "2", "seed", "1 there"),
-        ("--margin", "0.5", "margin", "0.4 there"),
-        ("--logit-norm", "0.1", "logit_norm", "null there"),
+        ("--margin", "0.5", "margin", "1.0 there"),
+        ("--logit-norm", "0", "logit_norm", "0.1 there"),
         ("--padding-mode", "reflect", "padding_mode", "\"constant\" there"),
         ("--cutout", "8", "cutout", "0 there"),
     ] {
@@ -221,8 +221,8 @@ fn refused_settings_do_not_claim_the_folder() {
     let folder = scratch();
     let out = folder.path().join("run");
     refused(&mut train(images, &out, &[("--select", "paper")]), &["--select paper", "--validation-ood"]);
-    let by_test_images = [("--select", "reference"), ("--validation-ood", "uniform:4"), ("--logit-norm", "0.1")];
-    refused(&mut train(images, &out, &by_test_images), &["--select reference", "expected no --logit-norm"]);
+    let by_test_images = [("--select", "reference"), ("--validation-ood", "uniform:4")];
+    refused(&mut train(images, &out, &by_test_images), &["--select reference", "expected --logit-norm 0"]);
     assert!(files(&out).is_empty());
 }
 
@@ -374,7 +374,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("--epsilon", "-1"),
         ("--temperature", "0"),
         ("--dropout", "2"),
-        ("--logit-norm", "0"),
+        ("--logit-norm", "-1"),
         ("--padding", "33"),
         ("--cutout", "33"),
         ("--learning-rate", "NaN"),
@@ -400,7 +400,8 @@ fn ordinary_networks_keep_all_classes_and_need_images_to_select_with() {
     let folder = scratch();
     let out = folder.path().join("run");
     refused(train(images, &out, &[]).arg("--all-classes"), &["--all-classes", "--validation-ood"]);
-    refused(train(images, &out, &[("--beta", "0.5")]).arg("--all-classes"), &["--all-classes", "--outlier-batch"]);
+    let without = [("--beta", "0.5"), ("--outlier-batch", "0")];
+    refused(train(images, &out, &without).arg("--all-classes"), &["--all-classes", "--outlier-batch"]);
     assert!(!out.exists());
 
     stdout(train(images, &out, &[("--validation-ood", "uniform:20")]).arg("--all-classes"));
@@ -445,13 +446,13 @@ fn averaged_epochs_are_trained_after_a_finished_training() {
     refused(&mut train(images, &out, &[("--averaged-epochs", "1")]), &[path(&out), "start_sha256"]);
 }
 
-/// With made outliers, which no other test trains with.
+/// With each side of a step in a batch of its own, which no other test trains with.
 #[test]
 fn trainings_start_from_the_weights_of_another() {
     let Trained { images, weights, .. } = Trained::shared();
     let folder = scratch();
     let out = folder.path().join("run");
-    let others = [("--outlier-batch", "3"), ("--epochs", "1")];
+    let others = [("--one-batch", "false"), ("--outlier-batch", "3"), ("--epochs", "1")];
     let from = |from: &Path, settings: &[(&str, &str)]| {
         train(images, &out, &[&others[..], &[("--initial-weights", path(from))], settings].concat())
     };
@@ -481,13 +482,12 @@ fn trainings_start_from_the_weights_of_another() {
     assert_eq!(manifest(&averaged)["initial_sha256"], after["initial_sha256"]);
 }
 
-/// In one batch a step, which no other test trains with.
 #[test]
 fn trainings_learn_from_the_probabilities_of_a_teacher() {
     let Trained { images, weights, .. } = Trained::shared();
     let folder = scratch();
     let [out, alone] = ["run", "alone"].map(|name| folder.path().join(name));
-    let others = [("--one-batch", "true"), ("--epochs", "1")];
+    let others = [("--epochs", "1")];
     let from = |teacher: &Path, settings: &[(&str, &str)]| {
         train(images, &out, &[&others[..], &[("--teacher", path(teacher))], settings].concat())
     };

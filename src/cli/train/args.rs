@@ -87,7 +87,7 @@ pub struct TrainArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum RecipeChoice {
-    /// Few epochs, one cycle, batch statistics of the kept classes.
+    /// Few epochs, one cycle, batch statistics of the kept classes; made outliers, one batch a step, margin 1, LogitNorm.
     Quick,
     /// The published code's settings.
     Reference,
@@ -184,9 +184,8 @@ struct Overrides {
     /// Margin of the entropy term, in nats.
     #[arg(long)]
     margin: Option<f64>,
-    /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their length; without
-    /// it as they are, like the paper. The trained network's logits are scaled so that its probabilities of the validation
-    /// images fit.
+    /// Temperature of LogitNorm: the cross-entropy takes each image's logits divided by this and by their length, or with 0 as
+    /// they are, like the paper. The trained network's logits are scaled so that its probabilities of the validation images fit.
     #[arg(long)]
     logit_norm: Option<f64>,
     /// Pixels around an image before the random crop.
@@ -250,7 +249,7 @@ impl Overrides {
             loss: eloc::training::loss::MarginEntropy {
                 beta: self.beta.unwrap_or(start.loss.beta),
                 margin: self.margin.unwrap_or(start.loss.margin),
-                logit_norm: self.logit_norm.or(start.loss.logit_norm),
+                logit_norm: self.logit_norm.or(start.loss.logit_norm).filter(|&temperature| temperature != 0.0),
             },
             augmentation: Augmentation {
                 padding: self.padding.unwrap_or(start.augmentation.padding),
@@ -291,7 +290,7 @@ impl TrainArgs {
     pub fn recipe(&self, network: &Network, dataset: &str) -> Recipe {
         let mut start = match self.recipe {
             RecipeChoice::Quick if dataset == data::SHAPES => {
-                Recipe { epochs: 3, batch: 50, left_out_batch: 12, ..Recipe::quick() }
+                Recipe { epochs: 3, batch: 50, left_out_batch: 12, outlier_batch: 12, ..Recipe::quick() }
             }
             RecipeChoice::Quick => Recipe::quick(),
             RecipeChoice::Reference => Recipe::reference(),
@@ -309,12 +308,13 @@ impl TrainArgs {
 
     /// Refuses settings that no training can have, whatever the data.
     pub fn check(&self) -> Result<()> {
-        let Overrides { beta, margin, outlier_batch, .. } = self.overrides;
+        let Overrides { beta, margin, .. } = self.overrides;
+        let recipe = self.recipe(self.network.as_ref().unwrap_or(&Network::COMPACT), "");
         ensure!(
-            !self.all_classes || outlier_batch.is_some_and(|images| images > 0) || (beta.is_none() && margin.is_none()),
+            !self.all_classes || recipe.outlier_batch > 0 || (beta.is_none() && margin.is_none()),
             "--all-classes: expected no --beta or --margin without --outlier-batch, since no entropy counts, found one"
         );
-        check(&self.recipe(self.network.as_ref().unwrap_or(&Network::COMPACT), ""), self.hold_out)
+        check(&recipe, self.hold_out)
     }
 
     /// The folds of `classes` classes.
@@ -378,7 +378,7 @@ fn check(recipe: &Recipe, hold_out: f64) -> Result<()> {
         ("--weight-decay", weight_decay, at_least_0(weight_decay), "a number of at least 0"),
         ("--beta", beta, at_least_0(beta), "a number of at least 0"),
         ("--margin", margin, at_least_0(margin), "a number of at least 0"),
-        ("--logit-norm", logit_norm, above_0(logit_norm), "a number above 0"),
+        ("--logit-norm", logit_norm, above_0(logit_norm), "a number of at least 0"),
         ("--padding", padding as f64, padding <= SIDE, "a number of at most 32"),
         ("--cutout", cutout as f64, cutout <= SIDE, "a number of at most 32"),
         ("--dropout", dropout, below_1(dropout), "a number from 0 to below 1"),

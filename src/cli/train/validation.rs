@@ -38,11 +38,12 @@ impl Validation {
             ),
             None => None,
         };
-        ensure!(
-            recipe.selection != Selection::Reference || recipe.loss.logit_norm.is_none(),
-            "--select reference: expected no --logit-norm, whose logits the validation images scale, found test images as \
-             these; take another --select"
-        );
+        if let (Selection::Reference, Some(temperature)) = (recipe.selection, recipe.loss.logit_norm) {
+            bail!(
+                "--select reference: expected --logit-norm 0, since the logits would be scaled for the validation images, which are \
+                 test images here, found {temperature}; or take another --select"
+            );
+        }
         if recipe.selection != Selection::Reference {
             let as_published = recipe.selection == Selection::Paper;
             return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images), as_published });

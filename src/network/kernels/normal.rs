@@ -311,10 +311,12 @@ mod tests {
                         let [mean, variance] =
                             [&batch.mean, &batch.variance].map(|moment| moment.clone().reshape([1, 1, 1, -1]));
                         let [gamma, beta] = [&gamma, &beta].map(|of| of.clone().reshape([1, 1, 1, -1]));
-                        let others = x.clone().narrow(0, counted, shape[0] - counted);
-                        let others = (others - mean) / (variance + 1e-5).sqrt() * gamma + beta;
-                        let output = Tensor::cat(vec![batch.output.permute([0, 2, 3, 1]), others], 0);
-                        (relu(output), [batch.mean, batch.variance])
+                        let mut parts = vec![batch.output.permute([0, 2, 3, 1])];
+                        if counted < shape[0] {
+                            let others = x.clone().narrow(0, counted, shape[0] - counted);
+                            parts.push((others - mean) / (variance + 1e-5).sqrt() * gamma + beta);
+                        }
+                        (relu(Tensor::cat(parts, 0)), [batch.mean, batch.variance])
                     }
                 };
                 let gradients = (y.clone() * weights.clone()).sum().backward();
