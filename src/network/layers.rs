@@ -15,7 +15,7 @@ use super::kernels::{
     convolution::{Geometry, convolution},
     head,
     layer::Layer,
-    normal::normal,
+    normal::{Moments, normal},
     pool::{max_pool, mean_pool},
 };
 
@@ -140,7 +140,8 @@ pub(super) fn activation(norm: &BatchNorm, input: Tensor<4>, counted: usize) -> 
         return kernels::activation::activation(input, scale, shift);
     }
     let [_, height, width, _] = input.dims();
-    let (output, moments) = normal(input, norm.gamma.val(), norm.beta.val(), norm.epsilon, counted);
+    let (output, moments) =
+        normal(input, norm.gamma.val(), norm.beta.val(), Moments { images: counted, epsilon: norm.epsilon });
     take_moments(norm, moments, counted * height * width);
     output
 }

@@ -30,19 +30,27 @@ use super::{
     values::{numbers, tensor, values},
 };
 
+/// Of what a normalisation takes mean and variance.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// Of so many images, the first ones.
+    pub images: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+impl Moments {
+    /// How many pixels of `[n, height, width, channels]` they are of.
+    fn pixels(self, shape: &Shape) -> usize {
+        self.images * shape[1] * shape[2]
+    }
+}
+
 /// `[n, height, width, channels]` of such an `input`, and its mean and its variance by the number of pixels, both `[channels]` and
 /// constants.
-///
-/// Mean and variance are those of the first `images` of the `n`.
-pub fn normal(
-    input: Tensor<4>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
-    epsilon: f64,
-    images: usize,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
+pub fn normal(input: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, moments: Moments) -> (Tensor<4>, [Tensor<1>; 2]) {
     let [input, gamma, beta] = [input.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch()];
-    let (output, mean, variance) = <Dispatch as NormalOps>::normal(input, gamma, beta, epsilon, images);
+    let (output, mean, variance) = <Dispatch as NormalOps>::normal(input, gamma, beta, moments);
     (Tensor::from_dispatch(output), [mean, variance].map(Tensor::from_dispatch))
 }
 
@@ -58,10 +66,9 @@ pub trait NormalOps: Backend {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::<Self>(input, gamma, beta, epsilon, images)
+        composed::<Self>(input, gamma, beta, moments)
     }
 
     /// The gradients of input, gamma and beta, from that of the output.
@@ -70,12 +77,11 @@ pub trait NormalOps: Backend {
         gamma: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed_gradient::<Self>(input, gamma, [mean, variance], (epsilon, images), output, gradient)
+        composed_gradient::<Self>(input, gamma, [mean, variance], moments, output, gradient)
     }
 }
 
@@ -91,11 +97,6 @@ fn inverse_deviation<B: Backend>(variance: FloatTensor<B>, epsilon: f64) -> Floa
     B::float_recip(B::float_sqrt(B::float_add_scalar(variance, epsilon.into())))
 }
 
-/// Pixels of the first `images` of `[n, height, width, channels]`.
-fn pixels(shape: &Shape, images: usize) -> usize {
-    images * shape[1] * shape[2]
-}
-
 /// The first rows of `[rows, columns]`.
 fn first<B: Backend>(tensor: FloatTensor<B>, rows: usize) -> FloatTensor<B> {
     B::float_slice(tensor, &[(0..rows).into()])
@@ -106,17 +107,16 @@ fn composed<B: Backend>(
     input: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
-    epsilon: f64,
-    images: usize,
+    moments: Moments,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let shape = input.shape();
-    let counted = pixels(&shape, images);
+    let counted = moments.pixels(&shape);
     let [input, gamma, beta] = [input, gamma, beta].map(flat::<B>);
     let mean = B::float_mean_dim(first::<B>(input.clone(), counted), 0);
     let centred = B::float_sub(input, mean.clone());
     let counted = first::<B>(centred.clone(), counted);
     let variance = B::float_mean_dim(B::float_mul(counted.clone(), counted), 0);
-    let scale = B::float_mul(inverse_deviation::<B>(variance.clone(), epsilon), gamma);
+    let scale = B::float_mul(inverse_deviation::<B>(variance.clone(), moments.epsilon), gamma);
     let output = B::relu(B::float_add(B::float_mul(centred, scale), beta));
     let [mean, variance] = [mean, variance].map(|moment| {
         let channels = moment.shape().num_elements();
@@ -129,16 +129,16 @@ fn composed<B: Backend>(
 fn composed_gradient<B: Backend>(
     input: FloatTensor<B>,
     gamma: FloatTensor<B>,
-    moments: [FloatTensor<B>; 2],
-    (epsilon, images): (f64, usize),
+    [mean, variance]: [FloatTensor<B>; 2],
+    moments: Moments,
     output: FloatTensor<B>,
     gradient: FloatTensor<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let (shape, channels) = (input.shape(), gamma.shape());
-    let counted = pixels(&shape, images);
+    let counted = moments.pixels(&shape);
     let [input, output, gradient, gamma] = [input, output, gradient, gamma].map(flat::<B>);
-    let [mean, variance] = moments.map(flat::<B>);
-    let scale = inverse_deviation::<B>(variance, epsilon);
+    let [mean, variance] = [mean, variance].map(flat::<B>);
+    let scale = inverse_deviation::<B>(variance, moments.epsilon);
     let gradient = B::relu_backward(output, gradient);
     let normal = B::float_mul(B::float_sub(input, mean), scale.clone());
     let beta = B::float_sum_dim(gradient.clone(), 0);
@@ -158,14 +158,13 @@ impl NormalOps for Cube {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if input.dtype() != DType::F32 {
-            return composed::<Self>(input, gamma, beta, epsilon, images);
+            return composed::<Self>(input, gamma, beta, moments);
         }
-        let counted = pixels(&input.shape(), images);
-        gpu::normal::normal(input, gamma, beta, epsilon, counted).into()
+        let counted = moments.pixels(&input.shape());
+        gpu::normal::normal(input, gamma, beta, moments.epsilon, counted).into()
     }
 
     fn normal_gradient(
@@ -173,16 +172,16 @@ impl NormalOps for Cube {
         gamma: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if input.dtype() != DType::F32 {
-            return composed_gradient::<Self>(input, gamma, [mean, variance], (epsilon, images), output, gradient);
+            return composed_gradient::<Self>(input, gamma, [mean, variance], moments, output, gradient);
         }
-        let counted = pixels(&input.shape(), images);
-        let normal = gpu::normal::Normal { input, output, gamma, moments: [mean, variance], epsilon, counted };
+        let counted = moments.pixels(&input.shape());
+        let normal =
+            gpu::normal::Normal { input, output, gamma, moments: [mean, variance], epsilon: moments.epsilon, counted };
         gpu::normal::normal_gradient(normal, gradient).into()
     }
 }
@@ -196,18 +195,17 @@ impl NormalOps for Flex {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !TRAINS || input.dtype() != DType::F32 {
-            return composed::<Self>(input, gamma, beta, epsilon, images);
+            return composed::<Self>(input, gamma, beta, moments);
         }
         let (machine, shape) = (Machine::best(), input.shape());
         let (input, gamma, beta) = (values(input), values(gamma), values(beta));
-        let counted = pixels(&shape, images) * gamma.len();
+        let counted = moments.pixels(&shape) * gamma.len();
         let part = Part { values: &input[..counted], first: 0, across: gamma.len() };
         let [mean, variance] = cpu::normal::moments(machine, part, gamma.len());
-        let inverse = inverse_deviations(&variance, epsilon);
+        let inverse = inverse_deviations(&variance, moments.epsilon);
         let [scale, shift] = cpu::normal::affine([&mean, &inverse], [&gamma, &beta]);
         let output = cpu::normal::activate(machine, &input, &scale, &shift);
         (tensor(output, shape), numbers(mean), numbers(variance))
@@ -218,20 +216,19 @@ impl NormalOps for Flex {
         gamma: FloatTensor<Self>,
         mean: FloatTensor<Self>,
         variance: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
         output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if !TRAINS || input.dtype() != DType::F32 {
-            return composed_gradient::<Self>(input, gamma, [mean, variance], (epsilon, images), output, gradient);
+            return composed_gradient::<Self>(input, gamma, [mean, variance], moments, output, gradient);
         }
         let (machine, shape) = (Machine::best(), input.shape());
         let [input, output, gradient] = [input, output, gradient].map(values);
         let [gamma, mean, variance] = [gamma, mean, variance].map(values);
-        let inverse = inverse_deviations(&variance, epsilon);
+        let inverse = inverse_deviations(&variance, moments.epsilon);
         let [sum, product] = cpu::normal::normal_sums(machine, &input, &output, &gradient, [&mean, &inverse]);
-        let counted = pixels(&shape, images);
+        let counted = moments.pixels(&shape);
         let factors = cpu::normal::factors(&gamma, [&mean, &inverse], [&sum, &product], counted);
         let input = cpu::normal::normal_gradient(
             machine,
@@ -250,16 +247,15 @@ impl<B: NormalOps, C: CheckpointStrategy> NormalOps for Autodiff<B, C> {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        epsilon: f64,
-        images: usize,
+        moments: Moments,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let nodes = [input.node(), gamma.node(), beta.node()];
         let [input, gamma, beta] = [input, gamma, beta].map(|tensor| tensor.into_primitive());
-        let (output, mean, variance) = B::normal(input.clone(), gamma.clone(), beta, epsilon, images);
+        let (output, mean, variance) = B::normal(input.clone(), gamma.clone(), beta, moments);
         let tracked = match Normal.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let state = [input, gamma, mean.clone(), variance.clone(), output.clone()];
-                prepared.finish((state, epsilon, images), output)
+                prepared.finish((state, moments), output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         };
@@ -271,12 +267,12 @@ impl<B: NormalOps, C: CheckpointStrategy> NormalOps for Autodiff<B, C> {
 struct Normal;
 
 impl<B: NormalOps> Backward<B, 3> for Normal {
-    type State = ([FloatTensor<B>; 5], f64, usize);
+    type State = ([FloatTensor<B>; 5], Moments);
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
-        let (nodes, ([input, gamma, mean, variance, output], epsilon, images)) = (ops.parents, ops.state);
-        let (input, gamma, beta) = B::normal_gradient(input, gamma, mean, variance, epsilon, images, output, gradient);
+        let (nodes, ([input, gamma, mean, variance, output], moments)) = (ops.parents, ops.state);
+        let (input, gamma, beta) = B::normal_gradient(input, gamma, mean, variance, moments, output, gradient);
         for (node, gradient) in nodes.into_iter().zip([input, gamma, beta]) {
             if let Some(node) = node {
                 gradients.register::<B>(node.id, gradient);
@@ -304,7 +300,7 @@ mod tests {
             let weights = random(shape);
             let results = [true, false].map(|ours| {
                 let (y, moments) = match ours {
-                    true => normal(x.clone(), gamma.clone(), beta.clone(), 1e-5, counted),
+                    true => normal(x.clone(), gamma.clone(), beta.clone(), Moments { images: counted, epsilon: 1e-5 }),
                     false => {
                         let first = x.clone().narrow(0, 0, counted).permute([0, 3, 1, 2]);
                         let batch = batch_norm_train(first, gamma.clone(), beta.clone(), 1e-5);
@@ -341,20 +337,20 @@ mod tests {
             FloatTensor::<Flex>::from_data(data)
         };
         let (x, gamma, beta, g) = (of(&[3, 4, 5, 6], 1), of(&[6], 2), of(&[6], 3), of(&[3, 4, 5, 6], 4));
-        let ours = Flex::normal(x.clone(), gamma.clone(), beta.clone(), 1e-3, 2);
-        let theirs = composed::<Flex>(x.clone(), gamma.clone(), beta, 1e-3, 2);
+        let moments = Moments { images: 2, epsilon: 1e-3 };
+        let ours = Flex::normal(x.clone(), gamma.clone(), beta.clone(), moments);
+        let theirs = composed::<Flex>(x.clone(), gamma.clone(), beta, moments);
         let (y, mean, variance) = ours.clone();
         let our_gradients = Flex::normal_gradient(
             x.clone(),
             gamma.clone(),
             mean.clone(),
             variance.clone(),
-            1e-3,
-            2,
+            moments,
             y.clone(),
             g.clone(),
         );
-        let their_gradients = composed_gradient::<Flex>(x, gamma, [mean, variance], (1e-3, 2), y, g);
+        let their_gradients = composed_gradient::<Flex>(x, gamma, [mean, variance], moments, y, g);
         for (ours, theirs) in [
             (ours.0, theirs.0),
             (ours.1, theirs.1),

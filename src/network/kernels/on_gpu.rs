@@ -8,7 +8,7 @@ use super::{
     activation::activation,
     convolution::{Geometry, convolution},
     layer::Layer,
-    normal::normal,
+    normal::{Moments, normal},
     pool::{max_pool, mean_pool},
 };
 
@@ -135,7 +135,8 @@ fn normalisations_and_pools_are_those_of_the_cpu() {
             let x = (leaf(&x, &device) + 3.0).inner().autodiff().require_grad();
             let [gamma, beta] =
                 [0.7, 0.1].map(|by| (pattern([shape[3]], &device) * by).inner().autodiff().require_grad());
-            let (y, moments) = normal(x.clone(), gamma.clone(), beta.clone(), 1e-5, counted);
+            let (y, moments) =
+                normal(x.clone(), gamma.clone(), beta.clone(), Moments { images: counted, epsilon: 1e-5 });
             let gradients = (y.clone() * pattern(shape, &device)).sum().backward();
             let mut found = vec![y.into_data(), x.grad(&gradients).unwrap().into_data()];
             found.extend([&gamma, &beta].map(|tensor| tensor.grad(&gradients).unwrap().into_data()));
