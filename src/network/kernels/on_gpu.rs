@@ -127,7 +127,7 @@ fn layers_are_those_of_the_cpu() {
 fn normalisations_and_pools_are_those_of_the_cpu() {
     let Some(gpu) = software() else { return };
     for shape in [[5, 7, 9, 20], [2, 1, 3, 3], [300, 2, 2, 16], [7, 16, 15, 84], [2, 5, 6, 300], [1, 2, 2, 1]] {
-        let counted = (2 * shape[0]).div_ceil(3);
+        let counted = (2_usize * shape[0]).div_ceil(3);
         let x = numbers(shape);
         compare(&gpu.device, 2e-4, |device| {
             let device = device.clone().autodiff();
