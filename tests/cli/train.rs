@@ -518,7 +518,8 @@ fn script(out: &Path, minutes: &str, network: &str) -> Output {
     command
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/train.sh"))
         .args(["--dataset", path(&Trained::shared().images)]);
-    command.args(["--network", network, "--batch", "12", "--left-out-batch", "4", "--epochs", "2", "--device", "cpu"]);
+    command.args(["--network", network, "--batch", "12", "--left-out-batch", "4", "--outlier-batch", "4"]);
+    command.args(["--epochs", "2", "--device", "cpu"]);
     command.env("ELOC", ELOC).env("ELOC_DATA", out).env("OUT", out).env("MINUTES", minutes);
     command.env("JOBS", "2").env("FOLDS", FOLDS.to_string()).output().unwrap()
 }
