@@ -66,7 +66,7 @@ fn a_hundred_steps_have_the_losses_of_the_cpu() {
         println!("{network}: from {} to {}, at most {largest:e} apart", cpu[0], cpu[99]);
         assert!(cpu[99] < 0.9 * cpu[0], "{network}: {cpu:?}");
         // Of the first loss. Sums in another order are 1e-7 apart at first; the kinks of many layers make more of it at each step.
-        assert!(largest < 1e-2, "{network}: {cpu:?} {gpu:?}");
+        assert!(largest < 3e-2, "{network}: {cpu:?} {gpu:?}");
     }
 }
 

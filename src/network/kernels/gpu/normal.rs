@@ -353,7 +353,8 @@ fn back<N: Size>(
         let gradient = select_many(output[index].less_equal(&zero), zero, gradient[index]);
         let mut value = gradient * factors[channel as usize];
         if at < counted {
-            value += input[index] * factors[(channels + channel) as usize] + factors[(2 * channels + channel) as usize];
+            value += input[index] * factors[(channels + channel) as usize];
+            value += factors[(2 * channels + channel) as usize];
         }
         result[index] = value;
     }
