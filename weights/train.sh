@@ -15,7 +15,7 @@
 #          build elsewhere]
 # ELOC_DATA, --data  folder with cifar-10-binary.tar.gz or cifar-100-binary.tar.gz; the archives need not be unpacked
 #
-# All arguments go to `eloc train`. The images/s of the first lines say how long it will take.
+# All arguments go to `eloc train`. The first lines of the logs say how long it will take.
 set -euo pipefail
 
 out=${OUT:-runs/script}

@@ -20,7 +20,7 @@ use super::{
     data::{DataArgs, train_and_held_out},
     device::DeviceChoice,
     output, scoring, shell, store,
-    train::{check_kin, threshold, weights_sha256},
+    train::{are_joined, check_kin, threshold, weights_sha256},
 };
 
 /// What `eloc average` takes.
@@ -62,6 +62,12 @@ pub fn run(args: &AverageArgs) -> Result<()> {
         "{weights}: expected folds that were validated by the classes that they leave out, found other images"
     );
     check_kin("--with", &args.with, &other, &manifest)?;
+    ensure!(
+        args.share == 0.0 || are_joined(&manifest, &other),
+        "--with {}: expected weights that {weights} was trained on from, or the other way round, found a training of its own; \
+         the mean of two such knows nothing",
+        args.with.display()
+    );
     let device = args.device.open()?;
     let (train, held_out) = train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
 

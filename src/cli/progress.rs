@@ -3,7 +3,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,7 @@ use eloc::{
 };
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use super::{output, store};
+use super::output;
 
 /// Time between two lines about a scoring pass.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
@@ -30,8 +29,6 @@ pub struct Progress {
     /// Steps of one epoch of each fold, by fold number.
     steps: Vec<(usize, usize)>,
     epochs: usize,
-    /// Steps that no checkpoint has behind it.
-    steps_left: usize,
     /// The fold that is being trained and the steps of the folds before it.
     fold: Cell<(usize, usize)>,
     pace: RefCell<Pace>,
@@ -69,29 +66,21 @@ impl Pace {
 }
 
 impl Progress {
-    /// A bar for the training of `folds`, each after its first `begun` epochs or those of its checkpoint in the run in `out`.
-    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset, begun: usize, out: &Path) -> Self {
+    /// A bar for the training of `folds`.
+    pub fn training(recipe: &Recipe, folds: &[&Fold], train: &Dataset) -> Self {
         let kept = |fold: &Fold| fold.partition(&train.labels).0.len();
         let steps: Vec<(usize, usize)> =
             folds.iter().map(|fold| (fold.number, steps_per_epoch(kept(fold), recipe.batch))).collect();
         let total = steps.iter().map(|(_, steps)| steps * recipe.total_epochs()).sum::<usize>() as u64;
-        let epochs_left = |fold| recipe.total_epochs().saturating_sub(store::epochs_done(out, fold).max(begun));
-        let steps_left = steps.iter().map(|&(fold, steps)| steps * epochs_left(fold)).sum();
         let bar = bar(total, "{bar:30} {pos}/{len} steps, {prefix}{msg}");
         Progress {
             bar,
             steps,
             epochs: recipe.total_epochs(),
-            steps_left,
             fold: Cell::default(),
             pace: RefCell::default(),
             since: Cell::new((0, Instant::now())),
         }
-    }
-
-    /// Steps that the training still needs.
-    pub fn steps_left(&self) -> usize {
-        self.steps_left
     }
 
     /// Goes to the first step of a fold after its finished `epochs`.

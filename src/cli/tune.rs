@@ -119,16 +119,16 @@ struct Family {
 /// Tries, prints, and writes what was asked for.
 pub fn run(args: &TuneArgs) -> Result<()> {
     store::check_writable(args.json.as_deref())?;
-    let device = args.device.open()?;
-    let (mut manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
-    let (_, held_out) = data::train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
     ensure!(args.limit != Some(0), "--limit: expected a number of at least 1, found 0");
-    let paper = Odin { gradient: manifest.odin.gradient, ..Odin::default() };
-    let epsilons = args.epsilons.iter().map(|&epsilon| Odin { epsilon, ..paper });
-    let temperatures = args.temperatures.iter().map(|&temperature| Odin { temperature, ..paper });
+    let epsilons = args.epsilons.iter().map(|&epsilon| Odin { epsilon, ..Odin::default() });
+    let temperatures = args.temperatures.iter().map(|&temperature| Odin { temperature, ..Odin::default() });
     if let Some((name, expected, found)) = epsilons.chain(temperatures).find_map(|odin| odin.refused()) {
         bail!("--{name}s: expected {expected}, found {found}");
     }
+    let device = args.device.open()?;
+    let (manifest, members) = store::read_ensemble(&args.weights, &device.device)?;
+    let (_, held_out) = data::train_and_held_out(&args.weights, &manifest, args.dataset.as_deref(), &args.data)?;
+    let paper = Odin { gradient: manifest.odin.gradient, ..Odin::default() };
     let families = match &args.ood[..] {
         [] => made(&held_out, args.limit.unwrap_or(500)),
         sets => sets.iter().map(|set| given(set, args)).collect::<Result<_>>()?,
@@ -137,6 +137,7 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     let data_dir = args.data.dir();
     let mut trials = Trials {
         by_class: args.ood.is_empty() && manifest.folds.iter().any(|entry| !entry.fold.left_out.is_empty()),
+        manifest: &manifest,
         members: &members,
         held_out: &held_out,
         families: &families,
@@ -148,18 +149,18 @@ pub fn run(args: &TuneArgs) -> Result<()> {
         true => vec![paper.gradient],
         false => args.gradients.iter().map(|gradient| gradient.mode()).collect(),
     };
-    trials.add(&mut manifest, paper)?;
+    trials.add(paper)?;
     for &gradient in &gradients {
         for &epsilon in &args.epsilons {
             // Without a step the gradient does not count.
             let gradient = if epsilon == 0.0 { gradients[0] } else { gradient };
-            trials.add(&mut manifest, Odin { epsilon, gradient, ..paper })?;
+            trials.add(Odin { epsilon, gradient, ..paper })?;
         }
     }
     let still = args.epsilons.contains(&0.0).then_some(Odin { epsilon: 0.0, gradient: gradients[0], ..paper });
     for start in [Some(trials.highest().odin), still].into_iter().flatten() {
         for &temperature in &args.temperatures {
-            trials.add(&mut manifest, Odin { temperature, ..start })?;
+            trials.add(Odin { temperature, ..start })?;
         }
     }
     let taken = trials.taken();
@@ -169,11 +170,10 @@ pub fn run(args: &TuneArgs) -> Result<()> {
     let written = store::write_json(args.json.as_deref(), &tuning);
     let printed = output::line(tuning.text().trim_end());
     if args.write {
-        manifest.odin = best;
-        manifest.threshold = Some(super::train::threshold(&scores)?);
-        manifest.self_test = Some(scoring::self_test(&manifest, &members, &device.device)?);
-        store::update_manifest(&args.weights, &manifest, |found| {
-            found.clone_from(&manifest);
+        let tuned = Manifest { odin: best, threshold: Some(super::train::threshold(&scores)?), ..manifest };
+        let self_test = scoring::self_test(&tuned, &members, &device.device)?;
+        store::update_manifest(&args.weights, &tuned, |found| {
+            (found.odin, found.threshold, found.self_test) = (best, tuned.threshold, Some(self_test));
             Ok(())
         })?;
         output::aside(format_args!("written into {}, with the threshold that goes with it", args.weights.display()))?;
@@ -209,6 +209,7 @@ fn given(set: &OsString, args: &TuneArgs) -> Result<Family> {
 struct Trials<'a> {
     /// Whether a fold's left-out classes are one of the comparisons.
     by_class: bool,
+    manifest: &'a Manifest,
     members: &'a [Member],
     held_out: &'a Dataset,
     families: &'a [Family],
@@ -229,11 +230,11 @@ struct Done {
 
 impl Trials<'_> {
     /// Measures a setting that was not tried yet.
-    fn add(&mut self, manifest: &mut Manifest, odin: Odin) -> Result<()> {
+    fn add(&mut self, odin: Odin) -> Result<()> {
         if self.done.iter().any(|trial| trial.odin == odin) {
             return Ok(());
         }
-        manifest.odin = odin;
+        let manifest = &Manifest { odin, ..self.manifest.clone() };
         let outputs = |what: &str, images: &[u8]| {
             let what = format!("{what}, {} gradient, epsilon {}, T {}", odin.gradient, odin.epsilon, odin.temperature);
             scoring::outputs(manifest, self.members, &what, images, Some(&self.cache), &self.device.device)

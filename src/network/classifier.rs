@@ -190,10 +190,10 @@ impl Classifier {
 
     /// Adapts the fixed first layer, where the family has one, to the training images.
     ///
-    /// `images` is `[n, 3, 32, 32]`, normalised, planar, in one slice.
-    pub fn fit_stem(self, images: &[f32]) -> Self {
+    /// `images` makes them: `[n, 3, 32, 32]`, normalised, planar, one after the other.
+    pub fn fit_stem(self, images: impl FnOnce() -> Vec<f32>) -> Self {
         match self {
-            Classifier::Compact(net) => Classifier::Compact(net.whiten(images)),
+            Classifier::Compact(net) => Classifier::Compact(net.whiten(&images())),
             other => other,
         }
     }

@@ -51,15 +51,33 @@ pub struct Checkpoint {
     pub best: Vec<u8>,
 }
 
-/// The checkpoint of a fold that another training has taken through the schedule of `recipe`, for the epochs that are averaged.
+/// The checkpoint of a fold for the beginning of `recipe`, with the weights of another training.
 ///
-/// `classifier` is its network, made with [`Module::valid`], `history` its epochs, and `selected` the one whose weights these
-/// are. The logits of a loss with LogitNorm, which that training has scaled in the end, go back to about the length they had.
+/// `classifier` is that training's network, made with [`Module::valid`]. With LogitNorm its logits, which were scaled in the end, get
+/// about the length that they have in training.
 ///
 /// # Errors
 /// [`Error::Device`] when the device fails, [`Error::Checkpoint`] where the network cannot be written.
-pub fn after_schedule(
+pub fn before_schedule(
     mut classifier: Classifier,
+    recipe: &Recipe,
+    data: &FoldData,
+    device: &Device,
+) -> Result<Checkpoint> {
+    if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.uses_left_out(data.fold) {
+        let member = Member::new(data.fold.clone(), classifier.clone(), device);
+        classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);
+    }
+    Ok(Checkpoint { model: record_bytes(classifier)?, ..Checkpoint::default() })
+}
+
+/// The checkpoint of a fold that another training has taken through the schedule of `recipe`, for the epochs that are averaged:
+/// that of [`before_schedule`] with that training's epochs, `history`, and the one whose weights these are, `selected`.
+///
+/// # Errors
+/// Those of [`before_schedule`].
+pub fn after_schedule(
+    classifier: Classifier,
     history: Vec<EpochRecord>,
     selected: usize,
     recipe: &Recipe,
@@ -67,12 +85,8 @@ pub fn after_schedule(
     device: &Device,
 ) -> Result<Checkpoint> {
     let best = record_bytes(classifier.clone())?;
-    if recipe.loss.logit_norm.is_some() && recipe.loss.beta > 0.0 && recipe.uses_left_out(data.fold) {
-        let member = Member::new(data.fold.clone(), classifier.clone(), device);
-        classifier = classifier.with_logits_scaled(margin_scale(&member, data, recipe.loss.margin, device)?);
-    }
-    let model = record_bytes(classifier)?;
-    Ok(Checkpoint { history, selected: Some(selected), model, best, ..Checkpoint::default() })
+    let begun = before_schedule(classifier, recipe, data, device)?;
+    Ok(Checkpoint { history, selected: Some(selected), best, ..begun })
 }
 
 pub(super) fn record_bytes(model: Classifier) -> Result<Vec<u8>> {

@@ -29,7 +29,7 @@ pub struct Batch {
     pub labels: Vec<i64>,
     /// `[n, kept classes]` probabilities that take the labels' place in the cross-entropy, where there is a teacher.
     pub targets: Option<Vec<f32>>,
-    /// `[m, 3, 32, 32]` u8 images of left-out classes; none where the recipe does without the entropy term.
+    /// `[m, 3, 32, 32]` u8 images of left-out classes; none where the recipe does without.
     pub left_out: Option<Vec<u8>>,
     /// `[k, 3, 32, 32]` u8 images that are made, of no class.
     pub outliers: Option<Vec<u8>>,

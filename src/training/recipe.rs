@@ -98,7 +98,7 @@ fn is_nought(number: &f64) -> bool {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statistics {
-    /// Running means over the training batches, kept and left-out images mixed, as published.
+    /// Running means over the training batches: of kept and left-out images in turn, as published, or of one batch's kept images.
     Running,
     /// Recomputed over this many unaugmented kept-class training images, with the dropout of the training.
     Recomputed(usize),
@@ -178,6 +178,11 @@ impl Recipe {
     /// What the network does while it trains.
     pub fn mode(&self) -> TrainingMode {
         TrainingMode { dropout: self.dropout, precision: self.precision }
+    }
+
+    /// Images that go through the network in a step.
+    pub fn images_per_step(&self) -> usize {
+        self.batch + self.left_out_batch + self.outlier_batch
     }
 
     /// Whether the steps of `fold` have left-out images, which the entropy term looks at.

@@ -79,9 +79,10 @@ pub fn train_fold(
     let batches = Batches::new(recipe, data)?;
     let mut learner = new_learner(network, &batches, device);
     let mut checkpoint = resume.unwrap_or_default();
-    if !checkpoint.model.is_empty() {
-        learner.model = load_model(learner.model, &checkpoint.model)?;
-    }
+    learner.model = match checkpoint.model.is_empty() {
+        true => learner.model.fit_stem(|| stem_images(&batches)),
+        false => load_model(learner.model, &checkpoint.model)?,
+    };
     if let Some(optimizer) = checkpoint.optimizer.clone() {
         learner.optimizer = learner.optimizer.from_bytes(Bytes::from_bytes_vec(optimizer)).map_err(checkpoint_error)?;
     }
@@ -221,18 +222,20 @@ fn tell(on_event: &mut dyn FnMut(Event) -> ControlFlow<()>, event: Event) -> Res
 fn new_learner(network: &Network, batches: &Batches, device: &Device) -> Learner {
     let mut rng = batches.rng(Purpose::Weights, 0);
     let classes = batches.fold.kept.len();
-    let mut learner = Learner::new(network, classes, batches.recipe, batches.normalisation, &mut rng, device);
-    let stem_images = batches.pixels(&batches.kept[..batches.kept.len().min(STEM_IMAGES)]);
-    let mut values = vec![0.0; stem_images.len()];
-    batches.normalisation.apply(&stem_images, &mut values);
-    learner.model = learner.model.fit_stem(&values);
-    learner
+    Learner::new(network, classes, batches.recipe, batches.normalisation, &mut rng, device)
+}
+
+/// Normalised images for [`Classifier::fit_stem`].
+fn stem_images(batches: &Batches) -> Vec<f32> {
+    let images = batches.pixels(&batches.kept[..batches.kept.len().min(STEM_IMAGES)]);
+    let mut values = vec![0.0; images.len()];
+    batches.normalisation.apply(&images, &mut values);
+    values
 }
 
 /// Gives `classifier`, a network of the learner's, the batch-norm statistics that the recipe wants it to be scored with.
 ///
-/// They are those of kept images alone, even where training has other images in the batch: with statistics of that mixture, the
-/// network takes more of the images of kinds that it has not seen for known ones.
+/// They are those of kept images alone, which normalise one batch in training, too.
 ///
 /// Clones share their statistics, so that these become the learner's, too, which trains without them.
 fn recompute_statistics(classifier: &Classifier, learner: &Learner, batches: &Batches) {
@@ -500,7 +503,7 @@ mod tests {
         run.train = run.train.subset(&kept);
         assert!(matches!(run.undisturbed(), Err(Error::FoldData { fold: 2, left_out: 0, .. })));
         run.recipe.left_out_batch = 0;
-        assert!(run.undisturbed().is_ok(), "without the entropy term none are needed");
+        assert!(run.undisturbed().is_ok(), "without left-out images a step none are needed");
     }
 
     #[test]

@@ -62,5 +62,10 @@ fn weights_that_have_no_mean_are_refused() {
     let [other, out] = ["other", "out"].map(|name| folder.path().join(name));
     stdout(&mut train(images, &other, &[("--seed", "5"), ("--epochs", "1")]));
     refused(&mut average(weights, &other, "0.5", &out), &["--with", path(&other), "recipe.seed", "5", "1"]);
+
+    let alike = folder.path().join("alike");
+    stdout(&mut train(images, &alike, &[("--epochs", "1")]));
+    refused(&mut average(weights, &alike, "0.5", &out), &["--with", path(&alike), "found a training of its own"]);
     assert!(files(&out).is_empty());
+    stdout(&mut average(weights, &alike, "0", &out));
 }

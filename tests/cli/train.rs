@@ -347,7 +347,7 @@ fn classes_of_one_image_are_refused_before_the_training() {
     for part in ["train", "test"] {
         super::pictures::class_folder(&images.join(part), CLASSES, 1);
     }
-    let settings = [("--select", "reference"), ("--validation-ood", "uniform:4")];
+    let settings = [("--select", "reference"), ("--validation-ood", "uniform:4"), ("--logit-norm", "0")];
     refused(&mut train(&images, &out, &settings), &["pictures: expected a class of two training images", "found none"]);
     assert!(files(&out).is_empty());
 }
@@ -546,6 +546,13 @@ fn the_script_trains_folds_side_by_side_and_stops_in_time() {
 fn settings_are_checked_before_data_are_fetched() {
     let folder = scratch();
     let out = folder.path().join("run");
-    let arguments = super::tool::training_args("cifar10", &out, &[("--epochs", "0")]);
-    refused(super::tool::eloc().args(arguments), &["--epochs: expected a number from 1 to 1000000, found 0"]);
+    for (setting, said) in [
+        (("--epochs", "0"), "--epochs: expected a number from 1 to 1000000, found 0"),
+        (("--fold", "4"), "--fold: expected 1 to 3, found 4"),
+        (("--temperature", "0"), "--temperature: expected a number of at least 0.001, found 0"),
+        (("--select", "paper"), "found no --validation-ood"),
+    ] {
+        let arguments = super::tool::training_args("cifar10", &out, &[setting]);
+        refused(super::tool::eloc().args(arguments), &[said]);
+    }
 }

@@ -118,13 +118,13 @@ pub fn train_and_held_out(
         Some(name) => name,
         None => trained_on("--dataset", &manifest.dataset)?,
     };
-    let data = training("--dataset", name, args)?;
     let Some(recipe) = &manifest.recipe else {
         bail!(
             "{}: expected weights that eloc trained, found imported ones; what they held out is not known",
             folder.display()
         );
     };
+    let data = training("--dataset", name, args)?;
     if manifest.images_sha256 != Some(data.sha256()) {
         bail!("--dataset {name}: expected the images that the weights were trained on, found others");
     }

@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use eloc::{
+    detection::odin::Odin,
     fold::{self, Fold},
     images::image::SIDE,
     network::{Network, Precision},
@@ -137,7 +138,7 @@ struct Overrides {
     /// Kept-class images a step.
     #[arg(long)]
     batch: Option<usize>,
-    /// Left-out images a step; 0 trains without the entropy term.
+    /// Left-out images a step; 0 trains without them.
     #[arg(long)]
     left_out_batch: Option<usize>,
     /// Images a step that are made, for an entropy term of their own: noise, pictures, and training images in pieces, with shuffled
@@ -314,7 +315,41 @@ impl TrainArgs {
             !self.all_classes || recipe.outlier_batch > 0 || (beta.is_none() && margin.is_none()),
             "--all-classes: expected no --beta or --margin without --outlier-batch, since no entropy counts, found one"
         );
+        if let Some(fold) = self.fold {
+            ensure!((1..=self.folds).contains(&fold), "--fold: expected 1 to {}, found {fold}", self.folds);
+        }
+        self.odin.over(Odin::default())?;
+        self.check_selection(&recipe)?;
         check(&recipe, self.hold_out)
+    }
+
+    /// Refuses a choice of the epoch that lacks images or looks at those of a test.
+    fn check_selection(&self, recipe: &Recipe) -> Result<()> {
+        let selects_with_ood = match recipe.selection {
+            Selection::Paper => Some("paper"),
+            Selection::Reference => Some("reference"),
+            Selection::Best | Selection::Last => None,
+        };
+        if self.validation_ood.is_none() {
+            if let Some(select) = selects_with_ood {
+                bail!(
+                    "--select {select}: expected out-of-distribution images to select with, found no --validation-ood \
+                     (the sources take iSUN); or take --select best"
+                );
+            }
+            ensure!(
+                !self.all_classes,
+                "--all-classes: expected out-of-distribution images to select with, since no class is left out, found \
+                 no --validation-ood"
+            );
+        }
+        if let (Selection::Reference, Some(temperature)) = (&recipe.selection, recipe.loss.logit_norm) {
+            bail!(
+                "--select reference: expected --logit-norm 0, since the logits would be scaled for the validation images, which are \
+                 test images here, found {temperature}; or take another --select"
+            );
+        }
+        Ok(())
     }
 
     /// The folds of `classes` classes.

@@ -8,7 +8,7 @@ use eloc::{
     detection::odin::Odin,
     fold::Fold,
     training::{
-        checkpoint::{Checkpoint, after_schedule},
+        checkpoint::{Checkpoint, after_schedule, before_schedule},
         data::FoldData,
         recipe::Recipe,
     },
@@ -98,6 +98,15 @@ fn same_settings(flag: &str, folder: &Path, found: &Manifest, expected: &Manifes
         return Ok(());
     };
     bail!("{flag} {}: expected weights with the same {name}, found {there} there and {here} here", folder.display())
+}
+
+/// Whether one of two ensembles was trained on from the other, or both from the same.
+pub fn are_joined(one: &Manifest, other: &Manifest) -> bool {
+    let from = |manifest: &Manifest| [&manifest.initial_sha256, &manifest.start_sha256].map(Clone::clone);
+    let trained_on = |one: &Manifest, other: &Manifest| from(other).contains(&Some(weights_sha256(one)));
+    trained_on(one, other)
+        || trained_on(other, one)
+        || from(one).into_iter().flatten().any(|start| from(other).contains(&Some(start)))
 }
 
 /// Hash of all folds' weights.
@@ -192,10 +201,9 @@ impl Begun {
     pub fn checkpoint(&self, images: &FoldData<'_>, recipe: &Recipe, device: &Device) -> Result<Checkpoint> {
         let entry = self.entry(images.fold.number)?;
         let classifier = store::read_classifier(&self.folder, &self.manifest, entry, device)?;
-        let checkpoint = after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?;
         Ok(match self.start {
-            Start::Averaging => checkpoint,
-            Start::Schedule => Checkpoint { model: checkpoint.model, ..Checkpoint::default() },
+            Start::Averaging => after_schedule(classifier, entry.history.clone(), entry.epoch, recipe, images, device)?,
+            Start::Schedule => before_schedule(classifier, recipe, images, device)?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, path::Path};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use eloc::{
     detection::odin::Odin,
     evaluation::{metrics::threshold_at_tpr, report::Provenance},
@@ -10,8 +10,9 @@ use eloc::{
     images::{dataset::Dataset, image::Normalisation},
     network::{Network, tensors},
     training::{
+        checkpoint::Checkpoint,
         data::{FoldData, steps_per_epoch},
-        recipe::Recipe,
+        recipe::{Recipe, Statistics},
         train::{Event, TrainedFold, train_fold},
     },
     weights::manifest::{FORMAT, FoldEntry, Manifest},
@@ -32,7 +33,7 @@ use teacher::Teacher;
 use validation::Validation;
 
 pub use args::TrainArgs;
-pub use claim::{check_kin, weights_sha256};
+pub use claim::{are_joined, check_kin, weights_sha256};
 
 mod args;
 mod claim;
@@ -61,7 +62,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         args.network.clone().unwrap_or(if data.name == data::SHAPES { SHAPES_NETWORK } else { Network::COMPACT });
     let recipe = args.recipe(&network, &data.name);
     let folds = args.folds(data.train.classes.len())?;
-    let wanted = wanted_folds(&folds, args.fold)?;
+    let wanted: Vec<&Fold> = folds.iter().filter(|fold| args.fold.is_none_or(|number| number == fold.number)).collect();
     let (train, held_out) = data.train.hold_out(args.hold_out, recipe.seed);
     ensure!(
         !held_out.is_empty(),
@@ -73,7 +74,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     if !data::is_built_in(&data.name) {
         check_outside(&out, Path::new(&args.dataset))?;
     }
-    let validation = Validation::new(args, &recipe, &data, &held_out)?;
+    let validation = Validation::new(args, recipe.selection, &data, &held_out)?;
     wanted.iter().try_for_each(|fold| validation.check(fold, &data))?;
     let start = Manifest {
         format: FORMAT,
@@ -97,8 +98,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         recipe: Some(recipe.clone()),
         folds: Vec::new(),
     };
-    let teacher = args.teacher.as_deref().map(|folder| Teacher::new(folder, &start, &device)).transpose()?;
-    let start = Manifest { teacher_sha256: teacher.as_ref().map(Teacher::sha256), ..start };
+    let teacher = args.teacher.as_deref().map(|folder| Teacher::new(folder, &start)).transpose()?;
+    let start = Manifest { teacher_sha256: teacher.as_ref().map(|teacher| teacher.sha256.clone()), ..start };
     let from = [(Start::Averaging, &args.start_from), (Start::Schedule, &args.initial_weights)];
     let from = from.into_iter().find_map(|(from, folder)| Some((from, folder.as_deref()?)));
     let begun = from.map(|(from, folder)| Begun::new(from, folder, &start, &folds)).transpose()?;
@@ -110,14 +111,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 
     let missing: Vec<&Fold> =
         wanted.into_iter().filter(|fold| manifest.folds.iter().all(|done| done.fold.number != fold.number)).collect();
-    let progress =
-        Progress::training(&recipe, &missing, &train, begun.as_ref().map_or(0, |begun| begun.epochs(&recipe)), &out);
-    announce(&start, &recipe, &train, &missing, &device, &out, &progress)?;
-    // The teacher's networks end here: only their probabilities count.
-    let probabilities = match teacher {
-        Some(teacher) if !missing.is_empty() => Some(teacher.probabilities(&train.images, &args.data, &device)?),
-        _ => None,
-    };
+    let begun_epochs = begun.as_ref().map_or(0, |begun| begun.epochs(&recipe));
+    let taught = if teacher.is_some() { 2 * folds.len() * train.len() } else { 0 };
+    let steps = steps_left(&recipe, &missing, [&train, &held_out], begun_epochs, &out) + forward(taught, &recipe);
+    announce(&start, &train, &missing, &device, &out, steps)?;
+    let progress = Progress::training(&recipe, &missing, &train);
+    let mut probabilities = None;
     for fold in missing {
         let (manifest, checkpoints) = claim_fold(&out, &start, fold.number)?;
         let Some(checkpoints) = checkpoints else {
@@ -130,6 +129,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             progress.say(&format!("another process has trained fold {}", fold.number));
             continue;
         }
+        if let (Some(teacher), None) = (&teacher, &probabilities) {
+            probabilities = Some(teacher.probabilities(&train.images, &args.data, &device)?);
+        }
         let (id, ood) = validation.of(fold);
         let images = FoldData {
             fold,
@@ -139,12 +141,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             teacher: probabilities.as_deref(),
             normalisation: start.normalisation,
         };
-        if let Some(begun) = &begun
-            && checkpoints.load()?.is_none()
-        {
-            checkpoints.save(&begun.checkpoint(&images, &recipe, &device.device)?)?;
-        }
-        let trained = train_one(&images, &recipe, &network, &checkpoints, &device, &out, &progress)?;
+        let resume = match (checkpoints.load()?, &begun) {
+            (None, Some(begun)) => Some(begun.checkpoint(&images, &recipe, &device.device)?),
+            (found, _) => found,
+        };
+        let trained = train_one(&images, &start, resume, &checkpoints, &device, &out, &progress)?;
         let bytes = tensors::to_bytes(&trained.classifier)?;
         let seconds = trained.history.iter().map(|epoch| epoch.seconds).sum();
         let provenance = Provenance::new(shell::command_line(), device.name.clone(), seconds);
@@ -160,7 +161,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     progress.finish();
 
-    let manifest = store::read_manifest(&out)?.with_context(|| format!("{}: the manifest is gone", out.display()))?;
+    let manifest = store::existing_manifest(&out)?;
     if manifest.folds.len() < manifest.fold_count {
         let missing: Vec<String> = (1..=manifest.fold_count)
             .filter(|number| manifest.folds.iter().all(|entry| entry.fold.number != *number))
@@ -175,7 +176,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         ))?;
         return Ok(());
     }
-    calibrate(&out, &start, &held_out, &device)?;
+    if manifest.threshold.is_none() || manifest.self_test.is_none() {
+        calibrate(&out, &start, &held_out, &device)?;
+    }
     next(&out, &data, args)
 }
 
@@ -195,26 +198,37 @@ fn check_outside(out: &Path, images: &Path) -> Result<()> {
     Ok(())
 }
 
-fn wanted_folds(folds: &[Fold], wanted: Option<usize>) -> Result<Vec<&Fold>> {
-    match wanted {
-        None => Ok(folds.iter().collect()),
-        Some(number) => match folds.iter().find(|fold| fold.number == number) {
-            Some(fold) => Ok(vec![fold]),
-            None => bail!("--fold: expected 1 to {}, found {number}", folds.len()),
-        },
-    }
+/// A forward pass of `images` alone, in training steps.
+fn forward(images: usize, recipe: &Recipe) -> f64 {
+    images as f64 / (3 * recipe.images_per_step()) as f64
 }
 
-/// Says what will be trained, where, on what, and about how long it will take.
+/// What the training of `folds` still takes, in training steps: those after each fold's first `begun` epochs, or those of its
+/// checkpoint in the run in `out`, and what is measured after each epoch.
+fn steps_left(recipe: &Recipe, folds: &[&Fold], [train, held_out]: [&Dataset; 2], begun: usize, out: &Path) -> f64 {
+    let of = |fold: &&Fold| {
+        let kept = fold.partition(&train.labels).0.len();
+        let statistics = match recipe.statistics {
+            Statistics::Recomputed(images) => images.min(kept),
+            Statistics::Running => 0,
+        };
+        let epochs = recipe.total_epochs().saturating_sub(store::epochs_done(out, fold.number).max(begun));
+        let epoch = steps_per_epoch(kept, recipe.batch) as f64 + forward(statistics + held_out.len(), recipe);
+        epochs as f64 * epoch
+    };
+    folds.iter().map(of).sum()
+}
+
+/// Says what will be trained, where, on what, and about how long it will take: so many training steps.
 fn announce(
     run: &Manifest,
-    recipe: &Recipe,
     train: &Dataset,
     folds: &[&Fold],
     device: &ChosenDevice,
     out: &Path,
-    progress: &Progress,
+    steps: f64,
 ) -> Result<()> {
+    let recipe = recipe(run);
     if folds.is_empty() {
         output::aside(format_args!("{}: nothing left to train in {}", run.dataset, out.display()))?;
         return Ok(());
@@ -230,30 +244,34 @@ fn announce(
     ))?;
     output::aside(format_args!("device {device}; run in {}", out.display()))?;
     let (step, _) = progress::step_time(&run.network, recipe, run.classes.len(), &device.device)?;
-    let images = recipe.batch + recipe.left_out_batch;
     output::aside(format_args!(
         "about {} at {:.0} images/s",
-        progress::duration(step.mul_f64(progress.steps_left() as f64)),
-        images as f64 / step.as_secs_f64()
+        progress::duration(step.mul_f64(steps)),
+        recipe.images_per_step() as f64 / step.as_secs_f64()
     ))?;
     let kept = folds[0].partition(&train.labels).0.len();
     let steps = steps_per_epoch(kept, recipe.batch) * recipe.total_epochs();
     if steps < FEW_STEPS {
         output::aside(format_args!(
             "a fold takes only {steps} steps, in which it learns little; \
-             --batch 32{} --epochs {} would be about {ENOUGH_STEPS}",
+             --batch 32{}{} --epochs {} would be about {ENOUGH_STEPS}",
             if recipe.left_out_batch > 0 { " --left-out-batch 8" } else { "" },
+            if recipe.outlier_batch > 0 { " --outlier-batch 8" } else { "" },
             ENOUGH_STEPS.div_ceil(steps_per_epoch(kept, 32))
         ))?;
     }
     Ok(())
 }
 
-/// Trains one fold from its newest checkpoint, with a log and a plot beside the weights.
+fn recipe(run: &Manifest) -> &Recipe {
+    run.recipe.as_ref().expect("a training has a recipe")
+}
+
+/// Trains one fold of `run`, from `resume` where that is given, with a log and a plot beside the weights.
 fn train_one(
     images: &FoldData<'_>,
-    recipe: &Recipe,
-    network: &Network,
+    run: &Manifest,
+    resume: Option<Checkpoint>,
     checkpoints: &Checkpoints,
     device: &ChosenDevice,
     out: &Path,
@@ -261,7 +279,6 @@ fn train_one(
 ) -> Result<TrainedFold> {
     let fold = images.fold;
     let log = Log::new(out, fold.number);
-    let resume = checkpoints.load()?;
     if let Some(checkpoint) = &resume
         && !checkpoint.history.is_empty()
     {
@@ -271,7 +288,7 @@ fn train_one(
     }
     progress.start_fold(fold.number, resume.as_ref().map_or(0, |checkpoint| checkpoint.history.len()));
     let mut failed = None;
-    let trained = train_fold(network, recipe, images, resume, &device.device, &mut |event| match event {
+    let trained = train_fold(&run.network, recipe(run), images, resume, &device.device, &mut |event| match event {
         Event::Step { step, loss, accuracy } => {
             progress.step(step, loss, accuracy);
             ControlFlow::Continue(())
@@ -292,9 +309,6 @@ fn train_one(
 /// Sets the score that 95% of the held-out training images reach, and the scores of the self-test.
 fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDevice) -> Result<()> {
     let (manifest, members) = store::read_ensemble(out, &device.device)?;
-    if manifest.threshold.is_some() && manifest.self_test.is_some() {
-        return Ok(());
-    }
     let threshold = match manifest.threshold {
         Some(threshold) => threshold,
         None => threshold(&scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?)?,

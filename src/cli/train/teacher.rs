@@ -1,10 +1,10 @@
 //! An ensemble from whose probabilities another learns.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use eloc::{
-    detection::{ensemble::Member, odin::Odin},
+    detection::odin::Odin,
     images::{derived::mirrored, image::PIXELS},
     weights::manifest::Manifest,
 };
@@ -19,14 +19,15 @@ use crate::cli::{
 
 /// A trained ensemble.
 pub struct Teacher {
-    manifest: Manifest,
-    members: Vec<Member>,
+    folder: PathBuf,
+    /// Hash of its weights.
+    pub sha256: String,
 }
 
 impl Teacher {
     /// The one in `folder`, which has to know the classes of `run`, and must not have seen the images that it holds out.
-    pub fn new(folder: &Path, run: &Manifest, device: &ChosenDevice) -> Result<Self> {
-        let (mut manifest, members) = store::read_ensemble(folder, &device.device)?;
+    pub fn new(folder: &Path, run: &Manifest) -> Result<Self> {
+        let manifest = store::complete_manifest(folder)?;
         ensure!(
             manifest.images_sha256 == run.images_sha256 && manifest.classes == run.classes,
             "--teacher {}: expected weights that were trained on the same images, found others",
@@ -38,23 +39,19 @@ impl Teacher {
             "--teacher {}: expected weights that held out the same images, by --hold-out and --seed, found others",
             folder.display()
         );
-        manifest.odin = Odin { epsilon: 0.0, ..manifest.odin };
-        Ok(Teacher { manifest, members })
-    }
-
-    /// Hash of its weights.
-    pub fn sha256(&self) -> String {
-        weights_sha256(&self.manifest)
+        Ok(Teacher { folder: folder.to_owned(), sha256: weights_sha256(&manifest) })
     }
 
     /// Probabilities `[n, classes]` of `images` `[n, 3, 32, 32]` u8: the mean of those of each image and of its mirror image.
     pub fn probabilities(&self, images: &[u8], data: &DataArgs, device: &ChosenDevice) -> Result<Vec<f32>> {
-        let (folder, classes) = (data.dir(), self.manifest.classes.len());
+        let (mut manifest, members) = store::read_ensemble(&self.folder, &device.device)?;
+        manifest.odin = Odin { epsilon: 0.0, ..manifest.odin };
+        let (folder, classes) = (data.dir(), manifest.classes.len());
         let cache = Cache::new(&folder, &device.name);
         let mut all = vec![0.0; images.len() / PIXELS * classes];
         for (what, images) in [("teacher", images), ("teacher, mirrored", &mirrored(images))] {
-            let outputs = scoring::outputs(&self.manifest, &self.members, what, images, Some(&cache), &device.device)?;
-            let view = scoring::view(&self.manifest, &self.members, &outputs);
+            let outputs = scoring::outputs(&manifest, &members, what, images, Some(&cache), &device.device)?;
+            let view = scoring::view(&manifest, &members, &outputs);
             for (image, row) in all.chunks_exact_mut(classes).enumerate() {
                 for (sum, probability) in row.iter_mut().zip(view.class_probabilities(image)) {
                     *sum += 0.5 * probability as f32;

@@ -1,10 +1,10 @@
 //! The images that the choice of the epoch looks at.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use eloc::{
     fold::{self, Fold},
     images::{dataset::Dataset, image::PIXELS},
-    training::recipe::{Recipe, Selection},
+    training::recipe::Selection,
     weights::manifest::sha256,
 };
 
@@ -24,28 +24,12 @@ pub struct Validation {
 }
 
 impl Validation {
-    pub fn new(args: &TrainArgs, recipe: &Recipe, data: &TrainingData, held_out: &Dataset) -> Result<Self> {
-        let ood = match &args.validation_ood {
-            Some(name) => Some(data::image_set(name, &args.data)?.load()),
-            None if matches!(recipe.selection, Selection::Paper | Selection::Reference) => bail!(
-                "--select {}: expected out-of-distribution images to select with, found no --validation-ood \
-                 (the sources take iSUN); or take --select best",
-                if recipe.selection == Selection::Paper { "paper" } else { "reference" }
-            ),
-            None if args.all_classes => bail!(
-                "--all-classes: expected out-of-distribution images to select with, since no class is left out, found \
-                 no --validation-ood"
-            ),
-            None => None,
-        };
-        if let (Selection::Reference, Some(temperature)) = (recipe.selection, recipe.loss.logit_norm) {
-            bail!(
-                "--select reference: expected --logit-norm 0, since the logits would be scaled for the validation images, which are \
-                 test images here, found {temperature}; or take another --select"
-            );
-        }
-        if recipe.selection != Selection::Reference {
-            let as_published = recipe.selection == Selection::Paper;
+    /// Those that the arguments, which were checked, name beside held-out images, or with [`Selection::Reference`] in their place.
+    pub fn new(args: &TrainArgs, selection: Selection, data: &TrainingData, held_out: &Dataset) -> Result<Self> {
+        let load = |name| Ok::<_, anyhow::Error>(data::image_set(name, &args.data)?.load());
+        let ood = args.validation_ood.as_deref().map(load).transpose()?;
+        if selection != Selection::Reference {
+            let as_published = selection == Selection::Paper;
             return Ok(Validation { id: held_out.clone(), ood: ood.map(|set| set.images), as_published });
         }
         let first = |images: usize| -> Vec<usize> {
@@ -53,7 +37,7 @@ impl Validation {
             order.truncate(REFERENCE_IMAGES);
             order
         };
-        let ood = ood.expect("checked above");
+        let ood = ood.expect("checked with the arguments");
         let chosen = first(ood.len()).into_iter().flat_map(|index| ood.image(index)).copied().collect();
         Ok(Validation { id: data.test.subset(&first(data.test.len())), ood: Some(chosen), as_published: true })
     }

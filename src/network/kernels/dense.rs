@@ -67,7 +67,7 @@ pub fn trains(input: &Tensor<4>) -> bool {
 
 /// Output and moments of a block that trains, from `input` `[n, height, width, channels]` and the layers' parameters one after the other:
 /// `norms` of each both normalisations' gamma and beta, `filters` the weights of both convolutions. The moments are those of each
-/// layer's normalisations in this batch, `[mean, variance]`, the variance by the number of pixels; they are constants.
+/// layer's normalisations over the first images, `[mean, variance]`, the variance by the number of pixels; they are constants.
 pub fn train(input: Tensor<4>, norms: Tensor<1>, filters: Tensor<1>, training: Training) -> (Tensor<4>, Tensor<1>) {
     let [norms, filters] = [norms.into_dispatch(), filters.into_dispatch()];
     let (output, _, moments) = <Dispatch as DenseOps>::train(input.into_dispatch(), norms, filters, training);

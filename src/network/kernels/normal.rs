@@ -1,7 +1,7 @@
 //! Batch normalisation with the ReLU that follows, while a network trains.
 //!
-//! `output = max(0, normal gamma + beta)`, where `normal` is the input less its mean over images and pixels, divided by the root of
-//! its variance plus epsilon, for each channel. Input, gamma and beta have gradients. On a CPU both directions take one pass over
+//! `output = max(0, normal gamma + beta)`, where `normal` is the input less its mean over the pixels of the first images, divided by
+//! the root of its variance there plus epsilon, for each channel. Input, gamma and beta have gradients. On a CPU both directions take one pass over
 //! the maps for the sums and one for the result.
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]

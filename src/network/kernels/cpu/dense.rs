@@ -328,10 +328,10 @@ impl Training {
             let [a, b, c] = factors(before.gamma, [before.mean, &before.inverse], [&outer[0], &outer[1]], counted);
             // The products are computed once more: that takes less time than to write and read them.
             let (zeros, others) = (vec![0.0; channels], maps.images - self.counted);
-            for (first, images, by) in
+            for (start, images, by) in
                 [(0, self.counted, [&b, &c]), (self.counted, others, [&zeros; 2])].into_iter().filter(|part| part.1 > 0)
             {
-                let (pixel, images) = (first * maps.pixels(), Maps { images, ..maps });
+                let (pixel, images) = (start * maps.pixels(), Maps { images, ..maps });
                 let joins = Then::Add(before.activation(&output[pixel * across..], across), [&a, by[0], by[1]]);
                 let source = Source::Plain(&inner[pixel * narrow..]);
                 let to = &mut gradient[pixel * across..][..images.images * images.pixels() * across];

@@ -223,17 +223,16 @@ pub fn normal_gradient(
     factors: [&[f32]; 3],
     counted: usize,
 ) -> Vec<f32> {
-    let (channels, zero) = (factors[0].len(), vec![0.0; factors[0].len()]);
+    let channels = factors[0].len();
     let part = PIXELS * channels;
     fill(input.len(), part, |index, to| {
         let start = index * part;
         let own = (counted * channels).saturating_sub(start).min(to.len());
+        let (input, output, gradient) = (&input[start..], &output[start..], &gradient[start..]);
         let (to, rest) = to.split_at_mut(own);
-        for (start, to, factors) in [(start, to, factors), (start + own, rest, [factors[0], &zero, &zero])] {
-            let range = start..start + to.len();
-            let (input, output, gradient) = (&input[range.clone()], &output[range.clone()], &gradient[range]);
-            machine.run(NormalGradient { input, output, gradient, factors, to });
-        }
+        machine.run(NormalGradient { input: &input[..own], output, gradient, factors, to });
+        let (output, gradient) = (&output[own..], &gradient[own..]);
+        machine.run(ActivateGradient { output, scale: factors[0], gradient, input: rest });
     })
 }
 
