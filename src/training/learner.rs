@@ -14,7 +14,7 @@ use crate::{
     images::image::{Normalisation, PIXELS},
     network::{Classifier, Network, input::image_tensor},
     training::{
-        loss::{Target, margin_entropy_loss},
+        loss::{margin_entropy_loss, one_hot},
         recipe::Recipe,
         sgd::Sgd,
     },
@@ -84,55 +84,37 @@ impl Learner {
     /// One update, after forward passes that each have their own batch statistics, or one of all images with those of the kept ones.
     pub fn step(&mut self, batch: &Batch, learning_rate: f64) {
         let labels = Tensor::<1, Int>::from_data(TensorData::from(batch.labels.as_slice()), &self.device);
-        let (loss, kept, gradients) = self.gradients(batch, &labels);
+        let (loss, kept, gradients) = self.gradients(batch);
         self.add(loss.inner(), kept.inner(), labels.inner());
         self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
     }
 
     /// Loss, kept-class logits and the parameters' gradients of one batch.
-    fn gradients(&self, batch: &Batch, labels: &Tensor<1, Int>) -> (Tensor<1>, Tensor<2>, GradientsParams) {
+    fn gradients(&self, batch: &Batch) -> (Tensor<1>, Tensor<2>, GradientsParams) {
         #[cfg(feature = "libtorch")]
         if let Some(mut graph) = Graph::new(&self.model) {
-            let (loss, kept) = self.loss(batch, labels, |images, counted| graph.forward(self.tensor(images), counted));
+            let (loss, kept) = self.loss(batch, |images, counted| graph.forward(self.tensor(images), counted));
             return (loss.clone(), kept, graph.gradients(&loss.backward()));
         }
         let (loss, kept) =
-            self.loss(batch, labels, |images, counted| self.model.forward_counting(self.tensor(images), counted));
+            self.loss(batch, |images, counted| self.model.forward_counting(self.tensor(images), counted));
         (loss.clone(), kept, GradientsParams::from_grads(loss.backward(), &self.model))
     }
 
     /// Loss and kept-class logits of one batch; `forward` gives the logits of images with the batch statistics of the first so many.
-    fn loss(
-        &self,
-        batch: &Batch,
-        labels: &Tensor<1, Int>,
-        mut forward: impl FnMut(&[u8], usize) -> Tensor<2>,
-    ) -> (Tensor<1>, Tensor<2>) {
-        let Batch { kept, left_out, outliers, .. } = batch;
-        let (kept, left_out, outliers) = if self.recipe.one_batch {
-            let sides = [Some(kept), left_out.as_ref(), outliers.as_ref()];
-            let all = sides.into_iter().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat();
-            let logits = forward(&all, kept.len() / PIXELS);
-            let mut start = 0;
-            let [kept, left_out, outliers] = sides.map(|side| {
-                let count = side?.len() / PIXELS;
-                start += count;
-                Some(logits.clone().narrow(0, start - count, count))
-            });
-            (kept.expect("there are kept images"), left_out, outliers)
-        } else {
-            let mut forward = |images: &[u8]| forward(images, images.len() / PIXELS);
-            let kept = forward(kept);
-            let left_out = left_out.as_deref().map(&mut forward);
-            (kept, left_out, outliers.as_deref().map(forward))
+    fn loss(&self, batch: &Batch, mut forward: impl FnMut(&[u8], usize) -> Tensor<2>) -> (Tensor<1>, Tensor<2>) {
+        let Batch { kept, labels, targets, left_out, outliers } = batch;
+        let sides = [Some(kept), left_out.as_ref(), outliers.as_ref()].into_iter().flatten().map(Vec::as_slice);
+        let logits = match self.recipe.one_batch {
+            true => forward(&sides.collect::<Vec<_>>().concat(), labels.len()),
+            false => Tensor::cat(sides.map(|images| forward(images, images.len() / PIXELS)).collect(), 0),
         };
-        let target = match &batch.targets {
-            Some(targets) => {
-                Target::Probabilities(Tensor::from_data(TensorData::new(targets.clone(), kept.dims()), &self.device))
-            }
-            None => Target::Labels(labels.clone()),
-        };
-        (margin_entropy_loss(kept.clone(), target, left_out, outliers, self.recipe.loss), kept)
+        let [_, classes] = logits.dims();
+        let targets = targets.clone().unwrap_or_else(|| one_hot(labels, classes));
+        let targets = Tensor::from_data(TensorData::new(targets, [labels.len(), classes]), &self.device);
+        let left_out = left_out.as_ref().map_or(0, |images| images.len() / PIXELS);
+        let kept = logits.clone().narrow(0, 0, labels.len());
+        (margin_entropy_loss(logits, targets, left_out, self.recipe.loss), kept)
     }
 
     /// Logits `[n, classes]` of `images` `[n, 3, 32, 32]` u8 from `model` in training mode, which also moves its batch
@@ -266,13 +248,12 @@ mod tests {
     #[test]
     fn kept_images_are_normalised_by_themselves() {
         let (mut learner, both) = (learner(1), batch());
-        let labels = Tensor::from_data(TensorData::from(both.labels.as_slice()), &learner.device);
         let kept_alone = Batch { left_out: None, ..batch() };
         let outliers = Batch { outliers: both.left_out.clone(), ..kept_alone.clone() };
         let [one_batch, separate] = [true, false].map(|one_batch| {
             learner.recipe.one_batch = one_batch;
             let found = [&kept_alone, &both, &outliers].map(|batch| {
-                let (loss, kept, _) = learner.gradients(batch, &labels);
+                let (loss, kept, _) = learner.gradients(batch);
                 (loss.into_data(), kept.into_data())
             });
             assert!(found.iter().all(|(_, kept)| *kept == found[0].1));

@@ -1,7 +1,7 @@
 //! The margin-entropy loss of a leave-out classifier (Vyas et al. 2018, equation 1).
 
 use burn::tensor::{
-    Int, Tensor,
+    Tensor,
     activation::{log_softmax, softmax},
 };
 use serde::{Deserialize, Serialize};
@@ -28,45 +28,37 @@ impl Default for MarginEntropy {
     }
 }
 
-/// What the kept images' cross-entropy is to.
-#[derive(Clone, Debug)]
-pub enum Target {
-    /// `[n]` logit indices.
-    Labels(Tensor<1, Int>),
-    /// `[n, c]` probabilities.
-    Probabilities(Tensor<2>),
-}
-
-/// `CE(kept, target) + beta max(0, margin + mean H(kept) - mean H(left_out)) + beta mean max(0, margin + mean H(kept) - H(outlier))`,
+/// `CE(kept, targets) + beta max(0, margin + mean H(kept) - mean H(left-out)) + beta mean max(0, margin + mean H(kept) - H(outlier))`,
 /// without the terms for which there are no images.
 ///
-/// `kept` is `[n, c]` logits of kept-class images, `left_out` `[m, c]` logits of
-/// left-out images, `outliers` `[k, c]` those of images that are made, of which each has to be uncertain, however much others are.
+/// `logits` `[n + m + k, c]` are those of n kept-class images, whose probabilities should be `targets` `[n, c]`, of m = `left_out`
+/// left-out images, and of k outliers, images that are made, of which each has to be uncertain, however much others are.
 /// Returns `[1]`. The paper has the first two terms.
 pub fn margin_entropy_loss(
-    kept: Tensor<2>,
-    target: Target,
-    left_out: Option<Tensor<2>>,
-    outliers: Option<Tensor<2>>,
+    logits: Tensor<2>,
+    targets: Tensor<2>,
+    left_out: usize,
     settings: MarginEntropy,
 ) -> Tensor<1> {
     let MarginEntropy { beta, margin, logit_norm } = settings;
-    if let (Target::Labels(labels), None, Some(left_out), None) = (&target, logit_norm, &left_out, &outliers)
-        && head::has_kernels(&kept)
-    {
-        return head::margin_entropy(kept, labels.clone(), left_out.clone(), beta, margin);
+    if head::has_kernels(&logits) {
+        return head::margin_entropy(logits, targets, left_out, [beta, margin, logit_norm.unwrap_or(0.0)]);
     }
+    let ([rows, _], [n, _]) = (logits.dims(), targets.dims());
+    let of = |start, count| logits.clone().narrow(0, start, count);
+    let kept = of(0, n);
     let scaled = match logit_norm {
         Some(temperature) => normalised(kept.clone(), temperature),
         None => kept.clone(),
     };
-    let mut loss = cross_entropy(scaled, target);
+    let mut loss = -(log_softmax(scaled, 1) * targets).sum_dim(1).mean();
     let least = entropy(kept).mean() + margin;
-    if let Some(left_out) = left_out {
-        loss = loss + (least.clone() - entropy(left_out).mean()).clamp_min(0.0) * beta;
+    if left_out > 0 {
+        loss = loss + (least.clone() - entropy(of(n, left_out)).mean()).clamp_min(0.0) * beta;
     }
-    if let Some(outliers) = outliers {
-        loss = loss + (least - entropy(outliers)).clamp_min(0.0).mean() * beta;
+    let others = n + left_out;
+    if rows > others {
+        loss = loss + (least - entropy(of(others, rows - others))).clamp_min(0.0).mean() * beta;
     }
     loss
 }
@@ -78,13 +70,9 @@ fn normalised(logits: Tensor<2>, temperature: f64) -> Tensor<2> {
     logits / (length * temperature)
 }
 
-/// Mean cross-entropy of `logits` `[n, c]`, in nats. Returns `[1]`.
-fn cross_entropy(logits: Tensor<2>, target: Target) -> Tensor<1> {
-    let log_probabilities = log_softmax(logits, 1);
-    match target {
-        Target::Labels(labels) => -log_probabilities.gather(1, labels.unsqueeze_dim(1)).mean(),
-        Target::Probabilities(targets) => -(log_probabilities * targets).sum_dim(1).mean(),
-    }
+/// Probabilities `[n, classes]` that are 1 for each of n labels.
+pub fn one_hot(labels: &[i64], classes: usize) -> Vec<f32> {
+    labels.iter().flat_map(|&label| (0..classes as i64).map(move |class| f32::from(u8::from(class == label)))).collect()
 }
 
 /// Entropy of the softmax of each of `logits` `[n, c]`, in nats. Returns `[n]`.
@@ -127,6 +115,11 @@ mod tests {
         Tensor::from_data(TensorData::new(values, [rows.len(), rows[0].len()]), device)
     }
 
+    /// Probabilities `[n, c]` that are 1 for each image's class.
+    fn labels(labels: &[i64], classes: usize, device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(one_hot(labels, classes), [labels.len(), classes]), device)
+    }
+
     /// Single precision on values of order 1 leaves errors of a few 1e-7.
     fn assert_close(found: Vec<f32>, expected: impl IntoIterator<Item = f64>, what: &str) {
         let expected: Vec<f64> = expected.into_iter().collect();
@@ -145,10 +138,11 @@ mod tests {
         for case in golden.cases {
             let kept = tensor(&case.logits_in, &device).require_grad();
             let left_out = tensor(&case.logits_out, &device).require_grad();
-            let labels = Tensor::from_data(TensorData::from(case.labels.as_slice()), &device);
+            let [_, classes] = kept.dims();
+            let targets = labels(&case.labels, classes, &device);
             let settings = MarginEntropy { logit_norm: case.logit_norm, ..paper };
-            let loss =
-                margin_entropy_loss(kept.clone(), Target::Labels(labels), Some(left_out.clone()), None, settings);
+            let logits = Tensor::cat(vec![kept.clone(), left_out.clone()], 0);
+            let loss = margin_entropy_loss(logits, targets, case.logits_out.len(), settings);
             assert_close(loss.to_data().try_to_vec().unwrap(), [case.loss], &case.name);
             let mut gradients = loss.backward();
             for (input, expected) in [(kept, case.grad_in), (left_out, case.grad_out)] {
@@ -162,12 +156,10 @@ mod tests {
     #[test]
     fn uniform_outputs_cost_the_margin() {
         let device = Device::flex();
-        let labels = Tensor::from_data(TensorData::from([0i64, 1, 1]), &device);
         let loss = margin_entropy_loss(
-            Tensor::zeros([3, 2], &device),
-            Target::Labels(labels),
-            Some(Tensor::zeros([5, 2], &device)),
-            None,
+            Tensor::zeros([3 + 5, 2], &device),
+            labels(&[0, 1, 1], 2, &device),
+            5,
             MarginEntropy { beta: 0.5, margin: 0.3, logit_norm: None },
         );
         assert_close(loss.to_data().try_to_vec().unwrap(), [std::f64::consts::LN_2 + 0.15], "by hand");
@@ -177,17 +169,15 @@ mod tests {
     #[test]
     fn each_outlier_costs_what_it_lacks() {
         let device = Device::flex();
-        let labels = Tensor::from_data(TensorData::from([0i64, 1]), &device);
-        let (kept, outliers) =
-            (Tensor::zeros([2, 2], &device), Tensor::from_floats([[99.0, 0.0], [0.0, 0.0]], &device));
         let settings = MarginEntropy { beta: 0.5, margin: -0.1, logit_norm: None };
-        let loss = |left_out, outliers| {
-            let loss = margin_entropy_loss(kept.clone(), Target::Labels(labels.clone()), left_out, outliers, settings);
+        let loss = |left_out| {
+            let logits = Tensor::from_floats([[0.0, 0.0], [0.0, 0.0], [99.0, 0.0], [0.0, 0.0]], &device);
+            let loss = margin_entropy_loss(logits, labels(&[0, 1], 2, &device), left_out, settings);
             loss.into_data().try_to_vec::<f32>().unwrap()
         };
         let ln_2 = std::f64::consts::LN_2;
-        assert_close(loss(None, Some(outliers.clone())), [ln_2 + 0.5 * (ln_2 - 0.1) / 2.0], "outliers");
-        assert_close(loss(Some(outliers), None), [ln_2 + 0.5 * (ln_2 / 2.0 - 0.1)], "left-out images");
+        assert_close(loss(0), [ln_2 + 0.5 * (ln_2 - 0.1) / 2.0], "outliers");
+        assert_close(loss(2), [ln_2 + 0.5 * (ln_2 / 2.0 - 0.1)], "left-out images");
     }
 
     #[test]
@@ -195,28 +185,25 @@ mod tests {
         let device = Device::flex();
         let loss = margin_entropy_loss(
             Tensor::from_data([[6.0, 8.0]], &device),
-            Target::Labels(Tensor::from_data([0i64], &device)),
-            None,
-            None,
+            labels(&[0], 2, &device),
+            0,
             MarginEntropy { logit_norm: Some(0.1), ..MarginEntropy::default() },
         );
         // Logits of length 10 become 6 and 8, whose second is the more probable by a factor of e^2.
         assert_close(loss.to_data().try_to_vec().unwrap(), [2f64.exp().ln_1p()], "by hand");
     }
 
-    /// Probabilities of a label alone are the label; else each class counts by its own.
+    /// Each class counts by its probability.
     #[test]
     fn probabilities_weigh_the_classes() {
         let device = Device::flex();
         let logits = Tensor::from_floats([[2.0, 0.0], [-1.0, 0.5]], &device);
-        let loss = |target| {
-            let loss = margin_entropy_loss(logits.clone(), target, None, None, MarginEntropy::default());
+        let loss = |targets: [[f32; 2]; 2]| {
+            let targets = Tensor::from_floats(targets, &device);
+            let loss = margin_entropy_loss(logits.clone(), targets, 0, MarginEntropy::default());
             loss.into_data().try_to_vec::<f32>().unwrap()[0]
         };
-        let probabilities = |values: [[f32; 2]; 2]| loss(Target::Probabilities(Tensor::from_floats(values, &device)));
-        let of = |labels: [i64; 2]| loss(Target::Labels(Tensor::from_data(labels, &device)));
-        let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-        close(probabilities([[0.0, 1.0], [1.0, 0.0]]), of([1, 0]));
-        close(probabilities([[0.25, 0.75], [0.25, 0.75]]), 0.25 * of([0, 0]) + 0.75 * of([1, 1]));
+        let [mixed, first, second] = [[0.25, 0.75], [1.0, 0.0], [0.0, 1.0]].map(|row| loss([row, row]));
+        assert!((mixed - (0.25 * first + 0.75 * second)).abs() < 1e-6, "{mixed} {first} {second}");
     }
 }

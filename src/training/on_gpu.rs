@@ -81,7 +81,7 @@ fn a_hundred_steps_have_the_losses_of_the_cpu() {
             cpu[0], cpu[99]
         );
         assert!(cpu[99] < 0.9 * cpu[0], "{network}: {cpu:?}");
-        assert!(early < 1e-4 && all < 1e-4 + 4.0 * rounding.into_iter().fold(0.0, f64::max), "{network}");
+        assert!(early < 1e-3 && all < 1e-4 + 4.0 * rounding.into_iter().fold(0.0, f64::max), "{network}");
     }
 }
 

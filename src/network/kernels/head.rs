@@ -18,7 +18,7 @@ use burn::{
         backend_extension, get_or_init_device_settings,
         tensor::{FloatTensor, IntTensor},
     },
-    tensor::{IndexingUpdateOp, Int, Tensor},
+    tensor::{IndexingUpdateOp, Tensor},
 };
 
 #[cfg(any(feature = "wgpu", feature = "cuda", target_family = "wasm"))]
@@ -84,17 +84,11 @@ pub fn mixed(running: [Tensor<1>; 2], batch: [Tensor<1>; 2], momentum: f64, unbi
     [mean, variance].map(Tensor::from_dispatch)
 }
 
-/// `CE(kept, labels) + beta max(0, margin + mean H(kept) - mean H(left_out))`, `[1]`, of logits `[n, c]` and `[m, c]`.
-pub fn margin_entropy(
-    kept: Tensor<2>,
-    labels: Tensor<1, Int>,
-    left_out: Tensor<2>,
-    beta: f64,
-    margin: f64,
-) -> Tensor<1> {
-    let [kept, left_out] = [kept, left_out].map(|tensor| tensor.into_dispatch());
-    let (loss, _, _) = <Dispatch as HeadOps>::margin_entropy(kept, labels.into_dispatch(), left_out, beta, margin);
-    Tensor::from_dispatch(loss)
+/// The loss `[1]` of [`margin_entropy_loss`](crate::training::loss::margin_entropy_loss), with beta, margin and the temperature of
+/// LogitNorm, 0 for none.
+pub fn margin_entropy(logits: Tensor<2>, targets: Tensor<2>, left_out: usize, settings: [f64; 3]) -> Tensor<1> {
+    let [logits, targets] = [logits, targets].map(|tensor| tensor.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as HeadOps>::margin_entropy(logits, targets, left_out, settings).0)
 }
 
 /// `output`, whose gradient is `gradient` whatever comes back to it.
@@ -192,15 +186,14 @@ pub trait HeadOps: Backend {
         unreachable!("{NONE}")
     }
 
-    /// See [`margin_entropy`]; with the gradients of both logits.
+    /// See [`margin_entropy`]; with the gradient of the logits.
     fn margin_entropy(
-        kept: FloatTensor<Self>,
-        labels: IntTensor<Self>,
-        left_out: FloatTensor<Self>,
-        beta: f64,
-        margin: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let _ = (kept, labels, left_out, beta, margin);
+        logits: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        left_out: usize,
+        settings: [f64; 3],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let _ = (logits, targets, left_out, settings);
         unreachable!("{NONE}")
     }
 
@@ -261,19 +254,12 @@ impl HeadOps for Cube {
     }
 
     fn margin_entropy(
-        kept: FloatTensor<Self>,
-        labels: IntTensor<Self>,
-        left_out: FloatTensor<Self>,
-        beta: f64,
-        margin: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        use burn::{backend::ops::IntTensorOps, tensor::IntDType};
-
-        let labels = match labels.dtype() {
-            burn::tensor::DType::I32 => labels,
-            _ => Self::int_cast(labels, IntDType::I32),
-        };
-        losses::margin_entropy(kept, labels, left_out, [beta as f32, margin as f32]).into()
+        logits: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        left_out: usize,
+        settings: [f64; 3],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        losses::margin_entropy(logits, targets, left_out, settings.map(|setting| setting as f32))
     }
 }
 
@@ -303,20 +289,18 @@ impl<B: HeadOps, C: CheckpointStrategy> HeadOps for Autodiff<B, C> {
     }
 
     fn margin_entropy(
-        kept: FloatTensor<Self>,
-        labels: IntTensor<Self>,
-        left_out: FloatTensor<Self>,
-        beta: f64,
-        margin: f64,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let nodes = [kept.node(), left_out.node()];
-        let [kept, left_out] = [kept, left_out].map(|tensor| tensor.into_primitive());
-        let (loss, of_kept, of_left_out) = B::margin_entropy(kept, labels, left_out, beta, margin);
-        let loss = match Loss.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish([of_kept.clone(), of_left_out.clone()], loss),
+        logits: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        left_out: usize,
+        settings: [f64; 3],
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let node = logits.node();
+        let (loss, gradient) = B::margin_entropy(logits.into_primitive(), targets.into_primitive(), left_out, settings);
+        let loss = match Loss.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(gradient.clone(), loss),
             OpsKind::UnTracked(prepared) => prepared.finish(loss),
         };
-        (loss, Self::from_inner(of_kept), Self::from_inner(of_left_out))
+        (loss, Self::from_inner(gradient))
     }
 
     fn with_gradient(output: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -346,16 +330,15 @@ impl<B: HeadOps> Backward<B, 1> for Maximum {
 #[derive(Debug)]
 struct Loss;
 
-impl<B: HeadOps> Backward<B, 2> for Loss {
-    type State = [FloatTensor<B>; 2];
+impl<B: HeadOps> Backward<B, 1> for Loss {
+    type State = FloatTensor<B>;
 
-    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<B>(&ops.node);
         let gradient = B::float_reshape(gradient, [1, 1].into());
-        for (node, of) in ops.parents.into_iter().zip(ops.state) {
-            if let Some(node) = node {
-                gradients.register::<B>(node.id, B::float_mul(of, gradient.clone()));
-            }
+        let ([node], of) = (ops.parents, ops.state);
+        if let Some(node) = node {
+            gradients.register::<B>(node.id, B::float_mul(of, gradient));
         }
     }
 }

@@ -11,71 +11,81 @@ use super::tensors::{arg, as_it_lies, each, numbers, position};
 /// Invocations of the one workgroup that computes a loss.
 const INVOCATIONS: u32 = 256;
 
-/// The margin-entropy loss `[1]` of logits `kept` `[n, c]`, labels `[n]` and logits `left_out` `[m, c]`, and the gradients of both.
+/// The loss `[1]` of [`head::margin_entropy`](super::super::head::margin_entropy), and the gradient of its logits.
 pub fn margin_entropy(
-    kept: CubeTensor,
-    labels: CubeTensor,
-    left_out: CubeTensor,
-    [beta, margin]: [f32; 2],
-) -> [CubeTensor; 3] {
-    let ([n, classes], [m, _]) = (kept.shape().dims(), left_out.shape().dims());
-    let loss = numbers(&kept, [1]);
-    let gradients = [numbers(&kept, [n, classes]), numbers(&kept, [m, classes])];
-    let client = kept.client.clone();
-    let [of_kept, of_left_out] = gradients.clone();
+    logits: CubeTensor,
+    targets: CubeTensor,
+    left_out: usize,
+    [beta, margin, temperature]: [f32; 3],
+) -> (CubeTensor, CubeTensor) {
+    let ([rows, classes], [kept, _]) = (logits.shape().dims(), targets.shape().dims());
+    let (loss, gradient) = (numbers(&logits, [1]), numbers(&logits, [rows, classes]));
+    let share = |images: usize| 1.0 / images.max(1) as f32;
+    let client = logits.client.clone();
     // SAFETY: invocations take the rows that are there.
     unsafe {
         lose::launch_unchecked(
             &client,
             CubeCount::new_single(),
             CubeDim::new_1d(INVOCATIONS),
-            arg(kept, 1),
-            arg(labels, 1),
-            arg(left_out, 1),
+            arg(logits, 1),
+            arg(targets, 1),
             arg(loss.clone(), 1),
-            arg(of_kept, 1),
-            arg(of_left_out, 1),
-            n as u32,
-            m as u32,
+            arg(gradient.clone(), 1),
+            kept as u32,
+            (kept + left_out) as u32,
+            rows as u32,
             classes as u32,
+            share(kept),
+            share(left_out),
+            share(rows - kept - left_out),
             beta,
             margin,
+            temperature,
+            temperature > 0.0,
         );
     }
-    let [of_kept, of_left_out] = gradients;
-    [loss, of_kept, of_left_out]
+    (loss, gradient)
 }
 
+/// Rows up to `kept` are of kept images, those up to `known` of left-out ones, the others of outliers.
 #[cube(launch_unchecked)]
 fn lose(
-    kept: &[f32],
-    labels: &[i32],
-    left_out: &[f32],
+    logits: &[f32],
+    targets: &[f32],
     loss: &mut [f32],
-    of_kept: &mut [f32],
-    of_left_out: &mut [f32],
-    n: u32,
-    m: u32,
+    gradient: &mut [f32],
+    kept: u32,
+    known: u32,
+    rows: u32,
     classes: u32,
+    kept_share: f32,
+    left_out_share: f32,
+    outlier_share: f32,
     beta: f32,
     margin: f32,
+    temperature: f32,
+    #[comptime] normalised: bool,
 ) {
-    let mut sums = Shared::<[f32]>::new_slice(comptime!(3 * INVOCATIONS as usize));
+    let mut sums = Shared::<[f32]>::new_slice(comptime!(5 * INVOCATIONS as usize));
     let mut cross = 0.0f32.runtime();
     let mut kept_entropy = 0.0f32.runtime();
     let mut left_out_entropy = 0.0f32.runtime();
     let mut row = UNIT_POS;
-    while row < n {
+    while row < known {
         let start = row * classes;
-        let (largest, total, entropy) = row_entropy(kept, start, classes);
-        cross += total.ln() - (kept[(start + labels[row as usize] as u32) as usize] - largest);
-        kept_entropy += entropy;
-        row += INVOCATIONS;
-    }
-    row = UNIT_POS;
-    while row < m {
-        let (_largest, _total, entropy) = row_entropy(left_out, row * classes, classes);
-        left_out_entropy += entropy;
+        let (_largest, _total, entropy) = row_entropy(logits, start, classes);
+        if row < kept {
+            kept_entropy += entropy;
+            let by = row_scale(logits, start, classes, temperature, normalised);
+            let log_total = row_log_total(logits, start, classes, by);
+            for class in 0..classes {
+                let at = (start + class) as usize;
+                cross += targets[at] * (log_total - logits[at] * by);
+            }
+        } else {
+            left_out_entropy += entropy;
+        }
         row += INVOCATIONS;
     }
     sums[UNIT_POS as usize] = cross;
@@ -90,39 +100,109 @@ fn lose(
         kept_entropy += sums[(INVOCATIONS + at) as usize];
         left_out_entropy += sums[(2 * INVOCATIONS + at) as usize];
     }
-    let kept_share = 1.0f32 / f32::cast_from(n);
-    let left_out_share = 1.0f32 / f32::cast_from(m);
-    let gap = kept_entropy * kept_share - left_out_entropy * left_out_share + margin;
-    let mut by = 0.0f32.runtime();
-    if gap > 0.0f32 {
-        by = beta;
+    let least = kept_entropy * kept_share + margin;
+    let gap = least - left_out_entropy * left_out_share;
+    let mut by_left_out = 0.0f32.runtime();
+    if known > kept && gap > 0.0f32 {
+        by_left_out = beta;
     }
+
+    let mut lack = 0.0f32.runtime();
+    let mut lacking = 0.0f32.runtime();
+    let mut row = known + UNIT_POS;
+    while row < rows {
+        let (_largest, _total, entropy) = row_entropy(logits, row * classes, classes);
+        if least > entropy {
+            lack += least - entropy;
+            lacking += 1.0f32;
+        }
+        row += INVOCATIONS;
+    }
+    sums[(3 * INVOCATIONS + UNIT_POS) as usize] = lack;
+    sums[(4 * INVOCATIONS + UNIT_POS) as usize] = lacking;
+    sync_cube();
+    let mut lack = 0.0f32.runtime();
+    let mut lacking = 0.0f32.runtime();
+    for at in 0..INVOCATIONS {
+        lack += sums[(3 * INVOCATIONS + at) as usize];
+        lacking += sums[(4 * INVOCATIONS + at) as usize];
+    }
+    let by_outlier = beta * outlier_share;
+    let by_kept = by_left_out + by_outlier * lacking;
     if UNIT_POS == 0 {
-        loss[0] = cross * kept_share + gap * by;
+        loss[0] = cross * kept_share + gap * by_left_out + lack * by_outlier;
     }
+
     let mut row = UNIT_POS;
-    while row < n {
+    while row < rows {
         let start = row * classes;
-        let (largest, total, entropy) = row_entropy(kept, start, classes);
-        let label = labels[row as usize] as u32;
+        let (largest, total, entropy) = row_entropy(logits, start, classes);
+        let mut of_entropy = 0.0f32.runtime();
+        if row < kept {
+            of_entropy = by_kept * kept_share;
+        } else if row < known {
+            of_entropy = -by_left_out * left_out_share;
+        } else if least > entropy {
+            of_entropy = -by_outlier;
+        }
         for class in 0..classes {
-            let log = kept[(start + class) as usize] - largest - total.ln();
-            let p = log.exp();
-            let wrong = p - select(class == label, 1.0f32, 0.0f32);
-            of_kept[(start + class) as usize] = kept_share * (wrong - by * p * (log + entropy));
+            let log = logits[(start + class) as usize] - largest - total.ln();
+            gradient[(start + class) as usize] = -of_entropy * log.exp() * (log + entropy);
+        }
+        if row < kept {
+            let by = row_scale(logits, start, classes, temperature, normalised);
+            let log_total = row_log_total(logits, start, classes, by);
+            let mut target = 0.0f32.runtime();
+            for class in 0..classes {
+                target += targets[(start + class) as usize];
+            }
+            // What the length of the logits takes back.
+            let mut back = 0.0f32.runtime();
+            if comptime!(normalised) {
+                let mut along = 0.0f32.runtime();
+                for class in 0..classes {
+                    let at = (start + class) as usize;
+                    along += logits[at] * (target * (logits[at] * by - log_total).exp() - targets[at]);
+                }
+                back = along * by * by * temperature * temperature;
+            }
+            for class in 0..classes {
+                let at = (start + class) as usize;
+                let wrong = target * (logits[at] * by - log_total).exp() - targets[at];
+                gradient[at] += kept_share * by * (wrong - logits[at] * back);
+            }
         }
         row += INVOCATIONS;
     }
-    row = UNIT_POS;
-    while row < m {
-        let start = row * classes;
-        let (largest, total, entropy) = row_entropy(left_out, start, classes);
+}
+
+/// What the cross-entropy takes a row of logits times: with LogitNorm 1 over their length and the temperature.
+#[cube]
+fn row_scale(logits: &[f32], start: u32, classes: u32, temperature: f32, #[comptime] normalised: bool) -> f32 {
+    let mut by = 1.0f32.runtime();
+    if comptime!(normalised) {
+        let mut squares = 1e-14f32.runtime();
         for class in 0..classes {
-            let log = left_out[(start + class) as usize] - largest - total.ln();
-            of_left_out[(start + class) as usize] = left_out_share * by * log.exp() * (log + entropy);
+            let value = logits[(start + class) as usize];
+            squares += value * value;
         }
-        row += INVOCATIONS;
+        by = 1.0f32 / (squares.sqrt() * temperature);
     }
+    by
+}
+
+/// The logarithm of the sum of the exponentials of a row's logits times `by`, which is above 0.
+#[cube]
+fn row_log_total(logits: &[f32], start: u32, classes: u32, by: f32) -> f32 {
+    let mut largest = logits[start as usize];
+    for class in 1..classes {
+        largest = max(largest, logits[(start + class) as usize]);
+    }
+    let mut total = 0.0f32.runtime();
+    for class in 0..classes {
+        total += ((logits[(start + class) as usize] - largest) * by).exp();
+    }
+    largest * by + total.ln()
 }
 
 /// The largest of a row's logits, the sum of the exponentials of what they are less than it, and the entropy of their softmax.
