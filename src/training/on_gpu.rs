@@ -74,14 +74,11 @@ fn a_hundred_steps_have_the_losses_of_the_cpu() {
         let course = |rate, device: &Device| course(network, &paper(), 100, rate, device);
         let cpu = course(0.01, &Device::flex());
         let found = course(0.01, &gpu.device);
-        let (early, all) = (apart(&cpu[..10], &found), apart(&cpu, &found));
+        let most = apart(&cpu, &found);
         let rounding = [1e-6, -1e-6, 2e-6].map(|less| apart(&cpu, &course(0.01 * (1.0 - less), &Device::flex())));
-        println!(
-            "{network}: from {} to {}, at most {early:e} apart in ten steps, {all:e} in a hundred; the CPU's own {rounding:?}",
-            cpu[0], cpu[99]
-        );
+        println!("{network}: from {} to {}, at most {most:e} apart, the CPU's own {rounding:?}", cpu[0], cpu[99]);
         assert!(cpu[99] < 0.9 * cpu[0], "{network}: {cpu:?}");
-        assert!(early < 1e-3 && all < 1e-4 + 4.0 * rounding.into_iter().fold(0.0, f64::max), "{network}");
+        assert!(most < 1e-4 + 4.0 * rounding.into_iter().fold(0.0, f64::max), "{network}");
     }
 }
 
