@@ -176,9 +176,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         ))?;
         return Ok(());
     }
-    if manifest.threshold.is_none() || manifest.self_test.is_none() {
-        calibrate(&out, &start, &held_out, &device)?;
-    }
+    calibrate(&out, &start, &held_out, &device)?;
     next(&out, &data, args)
 }
 
@@ -308,7 +306,11 @@ fn train_one(
 
 /// Sets the score that 95% of the held-out training images reach, and the scores of the self-test.
 fn calibrate(out: &Path, start: &Manifest, held_out: &Dataset, device: &ChosenDevice) -> Result<()> {
+    // Of a finished run, too: a file that was damaged since is refused.
     let (manifest, members) = store::read_ensemble(out, &device.device)?;
+    if manifest.threshold.is_some() && manifest.self_test.is_some() {
+        return Ok(());
+    }
     let threshold = match manifest.threshold {
         Some(threshold) => threshold,
         None => threshold(&scoring::scores(&manifest, &members, "held-out images", &held_out.images, &device.device)?)?,
