@@ -78,7 +78,8 @@ fn a_hundred_steps_have_the_losses_of_the_cpu() {
         let rounding = [1e-6, -1e-6, 2e-6].map(|less| apart(&cpu, &course(0.01 * (1.0 - less), &Device::flex())));
         println!("{network}: from {} to {}, at most {most:e} apart, the CPU's own {rounding:?}", cpu[0], cpu[99]);
         assert!(cpu[99] < 0.9 * cpu[0], "{network}: {cpu:?}");
-        assert!(most < 1e-4 + 4.0 * rounding.into_iter().fold(0.0, f64::max), "{network}");
+        let bound = (1e-4 + 4.0 * rounding.into_iter().fold(0.0, f64::max)).min(3e-2);
+        assert!(most < bound, "{network}: {bound}");
     }
 }
 
